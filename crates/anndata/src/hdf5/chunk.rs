@@ -1,0 +1,368 @@
+//! Chunked datasets: where the chunks are, and ranges of rows out of them.
+
+use std::ops::Range;
+
+use hdf5_reader::btree_v1::{BTreeV1Key, collect_btree_v1_leaves_storage};
+use hdf5_reader::chunk_index::{
+    ChunkEntry, collect_implicit_chunk_entries, collect_v2_chunk_entries_storage,
+    single_chunk_entry,
+};
+use hdf5_reader::extensible_array::collect_extensible_array_chunk_entries_storage;
+use hdf5_reader::fixed_array::collect_fixed_array_chunk_entries_storage;
+use hdf5_reader::messages::layout::ChunkIndexing;
+use rayon::prelude::*;
+
+use super::filter::Pipeline;
+use super::{File, metadata};
+use crate::{Error, ErrorKind, Result};
+
+/// The chunks of one dataset.
+pub(super) struct Chunks {
+    /// The extent of the dataset.
+    shape: Vec<u64>,
+    /// The extent of every chunk, at least 1 in each dimension.
+    dims: Vec<u64>,
+    element_size: usize,
+    pipeline: Pipeline,
+    /// The stored chunks, ordered by their place.
+    entries: Vec<ChunkEntry>,
+}
+
+/// How chunks are indexed, from the layout message.
+pub(super) struct Index<'a> {
+    pub(super) address: u64,
+    pub(super) dims: &'a [u32],
+    pub(super) indexing: Option<&'a ChunkIndexing>,
+    pub(super) max_shape: Option<&'a [u64]>,
+}
+
+impl Chunks {
+    /// Reads the index.
+    pub(super) fn read(
+        file: &File,
+        shape: &[u64],
+        element_size: usize,
+        pipeline: Pipeline,
+        index: &Index<'_>,
+    ) -> Result<Self> {
+        pipeline.check()?;
+        // The last dimension of the stored extent may be the element's size.
+        let dims = match index.dims {
+            [dims @ .., _] if dims.len() == shape.len() => dims,
+            dims => dims,
+        };
+        if dims.len() != shape.len() || dims.contains(&0) {
+            return Err(Error::corrupt(format!(
+                "expected chunks of {} dimensions, found {dims:?}",
+                shape.len()
+            )));
+        }
+        let mut chunks = Self {
+            shape: shape.to_vec(),
+            dims: dims.iter().map(|&dim| u64::from(dim)).collect(),
+            element_size,
+            pipeline,
+            entries: Vec::new(),
+        };
+        let size = chunks.chunk_bytes()?;
+        if file.is_undefined(index.address) || shape.contains(&0) {
+            return Ok(chunks);
+        }
+        let mut entries = read_entries(file, shape, dims, element_size, index)?;
+        entries.retain(|entry| {
+            let inside = |(offset, length): (&u64, &u64)| offset < length;
+            !file.is_undefined(entry.address)
+                && entry.offsets.len() == shape.len()
+                && entry.offsets.iter().zip(shape).all(inside)
+        });
+        for entry in &mut entries {
+            if chunks.pipeline.is_empty() {
+                entry.size = size;
+            }
+            if entry.offsets.iter().zip(&chunks.dims).any(|(offset, dim)| offset % dim != 0) {
+                return Err(Error::corrupt(format!(
+                    "expected chunks at multiples of {:?}, found one at {:?}",
+                    chunks.dims, entry.offsets
+                )));
+            }
+        }
+        entries.sort_by(|a, b| a.offsets.cmp(&b.offsets));
+        let same = |pair: &&[ChunkEntry]| match pair {
+            [a, b] => a.offsets == b.offsets,
+            _ => false,
+        };
+        if let Some([first, ..]) = entries.windows(2).find(same) {
+            return Err(Error::corrupt(format!(
+                "expected one chunk at {:?}, found two",
+                first.offsets
+            )));
+        }
+        chunks.entries = entries;
+        Ok(chunks)
+    }
+
+    /// The bytes of one chunk without filters.
+    fn chunk_bytes(&self) -> Result<u64> {
+        self.dims
+            .iter()
+            .try_fold(self.element_size as u64, |size, &dim| size.checked_mul(dim))
+            .filter(|&size| u32::try_from(size).is_ok())
+            .ok_or_else(|| {
+                Error::corrupt(format!(
+                    "expected chunks of less than 4 GiB, found {:?} elements of {} bytes",
+                    self.dims, self.element_size
+                ))
+            })
+    }
+
+    /// The number of elements in one row of the dataset.
+    fn row_bytes(&self) -> usize {
+        let each = self.shape.iter().skip(1).product::<u64>();
+        usize::try_from(each).unwrap_or(usize::MAX).saturating_mul(self.element_size)
+    }
+
+    /// Reads `rows` into `out`, which holds exactly them; places without a chunk are left alone.
+    pub(super) fn read_rows(&self, file: &File, rows: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let Some(&height) = self.dims.first() else {
+            return Err(Error::corrupt("expected chunks of at least one dimension, found none"));
+        };
+        let row_bytes = self.row_bytes();
+        if row_bytes == 0 || rows.is_empty() {
+            return Ok(());
+        }
+        // Chunks that start at the same row make up a band, which fills a part of `out` of its own.
+        let mut bands: Vec<(u64, &[ChunkEntry], &mut [u8])> = Vec::new();
+        let mut rest = out;
+        let mut start = rows.start;
+        while start < rows.end {
+            let first = start - start % height;
+            let end = rows.end.min(first.saturating_add(height));
+            let length = (end - start) as usize * row_bytes;
+            let (part, after) = rest.split_at_mut_checked(length).ok_or_else(|| {
+                Error::invalid("the buffer is smaller than the rows that it is to hold")
+            })?;
+            rest = after;
+            let row = |entry: &ChunkEntry| entry.offsets.first().copied().unwrap_or(0);
+            let from = self.entries.partition_point(|entry| row(entry) < first);
+            let to = self.entries.partition_point(|entry| row(entry) <= first);
+            if let Some(entries) = self.entries.get(from..to).filter(|entries| !entries.is_empty())
+            {
+                bands.push((start, entries, part));
+            }
+            start = end;
+        }
+        bands
+            .into_par_iter()
+            .try_for_each(|(start, entries, part)| self.read_band(file, start, entries, part))
+    }
+
+    /// Reads the rows from `start` on that `out` has room for, all inside one band.
+    fn read_band(
+        &self,
+        file: &File,
+        start: u64,
+        entries: &[ChunkEntry],
+        out: &mut [u8],
+    ) -> Result<()> {
+        if let [entry] = entries
+            && out.len() as u64 == self.chunk_bytes()?
+        {
+            // One whole chunk: no copy between inflating and the caller.
+            return self.read_chunk(file, entry, out);
+        }
+        let chunk_bytes = self.chunk_bytes()? as usize;
+        // As many at a time as there are threads, so that few chunks are held.
+        for group in entries.chunks(rayon::current_num_threads().max(1) * 2) {
+            let decoded = group
+                .par_iter()
+                .map(|entry| {
+                    self.pipeline.check_sizes(entry.size, chunk_bytes as u64)?;
+                    let mut bytes = vec![0; chunk_bytes];
+                    self.read_chunk(file, entry, &mut bytes)?;
+                    Ok(bytes)
+                })
+                .collect::<Result<Vec<_>>>()?;
+            for (entry, bytes) in group.iter().zip(&decoded) {
+                self.place(start, entry, bytes, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one chunk and undoes its filters.
+    fn read_chunk(&self, file: &File, entry: &ChunkEntry, out: &mut [u8]) -> Result<()> {
+        let at = |error: Error| error.context(format!("chunk at {:?}", entry.offsets));
+        self.pipeline.check_sizes(entry.size, out.len() as u64).map_err(at)?;
+        file.check_range(entry.address, entry.size).map_err(at)?;
+        if self.pipeline.is_empty() {
+            return file.read_data(entry.address, out).map_err(at);
+        }
+        // Filters make incompressible data a little larger, never much.
+        if entry.size > out.len() as u64 * 2 + 65_536 {
+            return Err(at(Error::corrupt(format!(
+                "expected at most about {} bytes, found {}",
+                out.len(),
+                entry.size
+            ))));
+        }
+        let mut stored = vec![0; entry.size as usize];
+        file.read_data(entry.address, &mut stored).map_err(at)?;
+        self.pipeline.undo(&stored, entry.filter_mask, out).map_err(at)
+    }
+
+    /// Copies what a chunk holds of the rows from `start` on to its place in `out`.
+    fn place(&self, start: u64, entry: &ChunkEntry, bytes: &[u8], out: &mut [u8]) {
+        let rank = self.shape.len();
+        // Runs of elements that follow each other both in the chunk and in the dataset.
+        let valid: Vec<u64> = (0..rank)
+            .map(|d| {
+                let (offset, dim, length) =
+                    (at(&entry.offsets, d), at(&self.dims, d), at(&self.shape, d));
+                dim.min(length.saturating_sub(offset))
+            })
+            .collect();
+        let strides = |lengths: &[u64]| {
+            let mut strides = vec![1u64; rank];
+            for d in (0..rank.saturating_sub(1)).rev() {
+                let next = at(&strides, d + 1).saturating_mul(at(lengths, d + 1));
+                if let Some(stride) = strides.get_mut(d) {
+                    *stride = next;
+                }
+            }
+            strides
+        };
+        let (inside, outside) = (strides(&self.dims), strides(&self.shape));
+        let first = at(&entry.offsets, 0);
+        let skip = start.saturating_sub(first);
+        let run = if rank == 1 { at(&valid, 0).saturating_sub(skip) } else { at(&valid, rank - 1) };
+        // Every index of the dimensions before the last, counted up like an odometer.
+        let mut index = vec![0u64; rank];
+        if let Some(row) = index.first_mut() {
+            *row = skip;
+        }
+        if (0..rank).any(|d| at(&index, d) >= at(&valid, d)) {
+            return;
+        }
+        loop {
+            let from: u64 = (0..rank).map(|d| at(&index, d) * at(&inside, d)).sum();
+            let to: u64 = (0..rank)
+                .map(|d| {
+                    let base =
+                        if d == 0 { first.wrapping_sub(start) } else { at(&entry.offsets, d) };
+                    base.wrapping_add(at(&index, d)).wrapping_mul(at(&outside, d))
+                })
+                .fold(0, u64::wrapping_add);
+            let (from, to) = (from as usize * self.element_size, to as usize * self.element_size);
+            let length = run as usize * self.element_size;
+            let target = match out.len().checked_sub(to) {
+                // The rows that were asked for end before the chunk does.
+                Some(room) => out.get_mut(to..to + length.min(room)),
+                None => None,
+            };
+            let Some(target) = target.filter(|target| !target.is_empty()) else { return };
+            let Some(source) = bytes.get(from..from + target.len()) else { return };
+            target.copy_from_slice(source);
+            let mut dimension = rank.saturating_sub(1);
+            loop {
+                if dimension == 0 {
+                    return;
+                }
+                dimension -= 1;
+                let Some(place) = index.get_mut(dimension) else { return };
+                *place += 1;
+                if *place < at(&valid, dimension) {
+                    break;
+                }
+                if dimension == 0 {
+                    return;
+                }
+                *place = 0;
+            }
+        }
+    }
+}
+
+/// The value at `position`, which both callers know to exist.
+fn at(values: &[u64], position: usize) -> u64 {
+    values.get(position).copied().unwrap_or(0)
+}
+
+fn read_entries(
+    file: &File,
+    shape: &[u64],
+    dims: &[u32],
+    element_size: usize,
+    index: &Index<'_>,
+) -> Result<Vec<ChunkEntry>> {
+    let (storage, offsets, lengths) = (file.storage(), file.offset_size(), file.length_size());
+    let rank = u32::try_from(shape.len())
+        .map_err(|_| Error::new(ErrorKind::Corrupt, "too many dimensions"))?;
+    match index.indexing {
+        None => {
+            let leaves = collect_btree_v1_leaves_storage(
+                storage,
+                index.address,
+                offsets,
+                lengths,
+                Some(rank),
+                dims,
+                None,
+            );
+            leaves.map(|leaves| {
+                leaves
+                    .into_iter()
+                    .filter_map(|(key, address)| match key {
+                        BTreeV1Key::RawData { chunk_size, filter_mask, mut offsets } => {
+                            offsets.truncate(shape.len());
+                            let size = u64::from(chunk_size);
+                            Some(ChunkEntry { address, size, filter_mask, offsets })
+                        }
+                        BTreeV1Key::Group { .. } => None,
+                    })
+                    .collect()
+            })
+        }
+        Some(ChunkIndexing::SingleChunk { filtered_size, filters }) => {
+            Ok(vec![single_chunk_entry(index.address, *filtered_size, *filters, shape.len())])
+        }
+        Some(ChunkIndexing::BTreeV2) => collect_v2_chunk_entries_storage(
+            storage,
+            index.address,
+            offsets,
+            lengths,
+            rank,
+            dims,
+            None,
+        ),
+        Some(ChunkIndexing::Implicit) => collect_implicit_chunk_entries(
+            index.address,
+            shape,
+            dims,
+            element_size,
+            None,
+            file.len(),
+        ),
+        Some(ChunkIndexing::FixedArray { .. }) => collect_fixed_array_chunk_entries_storage(
+            storage,
+            index.address,
+            offsets,
+            lengths,
+            shape,
+            dims,
+            None,
+        ),
+        Some(ChunkIndexing::ExtensibleArray { .. }) => {
+            collect_extensible_array_chunk_entries_storage(
+                storage,
+                index.address,
+                offsets,
+                lengths,
+                shape,
+                index.max_shape,
+                dims,
+                None,
+            )
+        }
+    }
+    .map_err(metadata::convert)
+}

@@ -1,0 +1,19 @@
+//! H5AD files as an AnnData model: read lazily, written as a stream.
+//!
+//! [`H5ad`] opens a file, or any [`ByteSource`], and gives the parts of an AnnData as
+//! `anndata.read_h5ad` would: handles that read columns, rows and ranges of stored values when
+//! they are asked for. [`model`] has the values in memory, and [`write`](mod@write) the way back.
+
+mod error;
+mod hdf5;
+pub mod model;
+mod read;
+mod source;
+pub mod write;
+
+pub use error::{Error, ErrorKind, Result};
+pub use read::{
+    DenseArray, Element, Frame, H5ad, Matrix, Raw, ReadOptions, SparseMatrix, StoredColumn,
+    StoredRecords, Unsupported,
+};
+pub use source::{ByteSource, FileSource};

@@ -1,0 +1,116 @@
+//! Dense arrays, read by rows.
+
+use std::ops::Range;
+
+use arrow_array::ArrayRef;
+use arrow_schema::DataType;
+
+use crate::hdf5::{Dataset, ElementType, Field};
+use crate::model::NdArray;
+use crate::{Error, Result};
+
+/// A dense array in a file: numbers, booleans or strings of any number of dimensions.
+#[derive(Clone, Debug)]
+pub struct DenseArray {
+    dataset: Dataset,
+    /// For a field of records: where it starts, and its type.
+    field: Option<(usize, ElementType)>,
+    shape: Vec<u64>,
+    data_type: DataType,
+}
+
+impl DenseArray {
+    /// All of a dataset.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` when the elements are none that a NumPy array of numbers, booleans or
+    /// strings has.
+    pub(super) fn new(dataset: Dataset) -> Result<Self> {
+        let data_type = dataset.element().data_type().map_err(|error| dataset.locate(error))?;
+        let mut shape = dataset.shape().to_vec();
+        if let ElementType::Array { dims, .. } = dataset.element() {
+            shape.extend(dims);
+        }
+        Ok(Self { dataset, field: None, shape, data_type })
+    }
+
+    /// One field of a dataset of records.
+    pub(super) fn of_field(dataset: &Dataset, field: &Field) -> Result<Self> {
+        let data_type = field
+            .element
+            .data_type()
+            .map_err(|error| dataset.locate(error.context(format!("field {:?}", field.name))))?;
+        let mut shape = dataset.shape().to_vec();
+        if let ElementType::Array { dims, .. } = &field.element {
+            shape.extend(dims);
+        }
+        let part = Some((field.offset, field.element.clone()));
+        Ok(Self { dataset: dataset.clone(), field: part, shape, data_type })
+    }
+
+    /// A vector as a matrix of one column, which is what AnnData makes of vectors in `obsm`.
+    #[must_use]
+    pub(super) fn with_two_dimensions(mut self) -> Self {
+        if self.shape.len() == 1 {
+            self.shape.push(1);
+        }
+        self
+    }
+
+    /// The path inside the file.
+    pub fn path(&self) -> &str {
+        self.dataset.path()
+    }
+
+    /// The length of each dimension.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// The length of the first dimension, 1 for an array without dimensions.
+    pub fn n_rows(&self) -> u64 {
+        self.dataset.n_rows()
+    }
+
+    /// The type of the values.
+    pub fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+
+    /// How many rows are stored together; none where they are stored one by one.
+    ///
+    /// Reading a multiple of them from a multiple of them decompresses nothing twice.
+    pub fn chunk_rows(&self) -> Option<u64> {
+        self.dataset.chunk_rows()
+    }
+
+    /// The values of `rows`, row by row (C order). Chunks are decompressed on all threads.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for rows that do not exist, `TooLarge` for more bytes than
+    /// [`ReadOptions::max_read_bytes`](crate::ReadOptions::max_read_bytes), `Corrupt`,
+    /// `Unsupported` and `Io` for what the file holds.
+    pub fn read_rows(&self, rows: Range<u64>) -> Result<ArrayRef> {
+        match &self.field {
+            None => self.dataset.read_rows(rows),
+            Some((offset, element)) => self.dataset.read_part(rows, *offset, element),
+        }
+    }
+
+    /// All values.
+    ///
+    /// # Errors
+    ///
+    /// As of [`DenseArray::read_rows`].
+    pub fn read(&self) -> Result<NdArray> {
+        let values = self.read_rows(0..self.n_rows())?;
+        NdArray::new(self.shape.clone(), values).map_err(|error| self.locate(error))
+    }
+
+    /// Adds file and path to an error.
+    pub(super) fn locate(&self, error: Error) -> Error {
+        self.dataset.locate(error)
+    }
+}

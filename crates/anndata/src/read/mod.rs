@@ -1,0 +1,21 @@
+//! Reading H5AD: what `anndata.read_h5ad` gives, without reading values before they are asked for.
+
+mod column;
+mod dense;
+mod element;
+mod frame;
+mod h5ad;
+mod index_text;
+mod legacy;
+mod options;
+mod sparse;
+mod structured;
+
+pub use column::StoredColumn;
+pub use dense::DenseArray;
+pub use element::{Element, Unsupported};
+pub use frame::Frame;
+pub use h5ad::{H5ad, Matrix, Raw};
+pub use options::ReadOptions;
+pub use sparse::SparseMatrix;
+pub use structured::StoredRecords;

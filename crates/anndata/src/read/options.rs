@@ -1,0 +1,21 @@
+//! Limits and sizes of reading.
+
+/// How a file is read, and how much it may ask for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReadOptions {
+    /// The most bytes that one read may take, without filters: a range of rows, or all of a
+    /// column, an index or an array. What a file announces beyond it is refused before anything
+    /// is allocated.
+    pub max_read_bytes: u64,
+    /// The size of the blocks in which metadata are fetched. Remote sources like larger ones.
+    pub metadata_block_bytes: usize,
+    /// How many such blocks are kept.
+    pub metadata_blocks: usize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self { max_read_bytes: 4 << 30, metadata_block_bytes: 64 << 10, metadata_blocks: 128 }
+    }
+}

@@ -1,0 +1,259 @@
+//! Compressed sparse matrices, read by ranges of stored values.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, UInt32Type};
+use arrow_array::{Array, ArrayRef};
+use arrow_buffer::ScalarBuffer;
+use arrow_schema::DataType;
+
+use super::DenseArray;
+use crate::hdf5::{Group, integers};
+use crate::model::{SparseArray, SparseFormat};
+use crate::{Error, ErrorKind, Result};
+
+/// A CSR or CSC matrix in a file.
+///
+/// Rows (or columns) may be unsorted and hold duplicates and explicit zeros: values come as they
+/// are stored.
+#[derive(Clone, Debug)]
+pub struct SparseMatrix(Arc<SparseState>);
+
+#[derive(Debug)]
+struct SparseState {
+    path: String,
+    format: SparseFormat,
+    shape: (u64, u64),
+    indptr: DenseArray,
+    indices: DenseArray,
+    data: DenseArray,
+}
+
+impl SparseMatrix {
+    /// The matrix in `group`, of encoding `csr_matrix` or `csc_matrix`, or as AnnData before 0.7
+    /// stored it, with the attributes `h5sparse_format` and `h5sparse_shape`.
+    pub(super) fn open(group: &Group, format: SparseFormat) -> Result<Self> {
+        Self::open_group(group, format).map_err(|error| group.locate(error))
+    }
+
+    fn open_group(group: &Group, format: SparseFormat) -> Result<Self> {
+        let attributes = group.attributes();
+        let shape = match attributes.lengths("shape")? {
+            Some(shape) => Some(shape),
+            None => attributes.lengths("h5sparse_shape")?,
+        };
+        let shape = match shape.as_deref() {
+            Some([rows, columns]) => (*rows, *columns),
+            found => {
+                return Err(Error::corrupt(format!(
+                    "expected an attribute \"shape\" of two lengths, found {found:?}"
+                )));
+            }
+        };
+        let array = |name: &str| {
+            let array = DenseArray::new(group.require_dataset(name)?)?;
+            match array.shape() {
+                [_] => Ok(array),
+                shape => Err(array.locate(Error::corrupt(format!(
+                    "expected one dimension, found the shape {shape:?}"
+                )))),
+            }
+        };
+        let (indptr, indices, data) = (array("indptr")?, array("indices")?, array("data")?);
+        for positions in [&indptr, &indices] {
+            if !positions.data_type().is_integer() {
+                return Err(positions.locate(Error::corrupt(format!(
+                    "expected integers, found {}",
+                    positions.data_type()
+                ))));
+            }
+        }
+        if matches!(data.data_type(), DataType::LargeUtf8) {
+            return Err(data.locate(Error::corrupt("expected numbers, found strings")));
+        }
+        let (major, minor) = format.major_minor(shape);
+        if indptr.n_rows() != major.saturating_add(1) {
+            return Err(indptr.locate(Error::corrupt(format!(
+                "expected {major} + 1 entries for the shape {shape:?}, found {}",
+                indptr.n_rows()
+            ))));
+        }
+        if minor > 1 << 32 {
+            return Err(Error::unsupported(format!(
+                "a sparse matrix with {minor} positions on an axis is not read; 2^32 are the most"
+            )));
+        }
+        let path = group.path().to_owned();
+        Ok(Self(Arc::new(SparseState { path, format, shape, indptr, indices, data })))
+    }
+
+    /// The path inside the file.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// Whether rows or columns are compressed.
+    pub fn format(&self) -> SparseFormat {
+        self.0.format
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> (u64, u64) {
+        self.0.shape
+    }
+
+    /// The type of the stored values.
+    pub fn data_type(&self) -> &DataType {
+        self.0.data.data_type()
+    }
+
+    /// The types in which the file holds `indptr` and `indices`.
+    pub fn position_types(&self) -> (&DataType, &DataType) {
+        (self.0.indptr.data_type(), self.0.indices.data_type())
+    }
+
+    /// How many stored values are compressed together; none where they are stored one by one.
+    ///
+    /// Reading multiples of it from a multiple of it decompresses nothing twice, as long as
+    /// `indices` and `data` are stored alike, which they are in files of AnnData.
+    pub fn chunk_elements(&self) -> Option<u64> {
+        self.0.data.chunk_rows()
+    }
+
+    /// The number of stored values: the last entry of `indptr`, which is all that this reads.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` when there are not as many indices and values.
+    pub fn nnz(&self) -> Result<u64> {
+        let state = &self.0;
+        let rows = state.indptr.n_rows();
+        let last = state.indptr.read_rows(rows.saturating_sub(1)..rows)?;
+        match integers::<u64>(&last).as_deref() {
+            Some([nnz]) if *nnz <= self.stored() => Ok(*nnz),
+            found => Err(state.indptr.locate(Error::corrupt(format!(
+                "expected a last entry of 0 to {}, the number of stored values, found {found:?}",
+                self.stored()
+            )))),
+        }
+    }
+
+    /// The number of values for which there are both an index and a value.
+    fn stored(&self) -> u64 {
+        self.0.indices.n_rows().min(self.0.data.n_rows())
+    }
+
+    /// Where each row (CSR) or column (CSC) starts among the stored values, and the end: one
+    /// entry more than there are rows or columns.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` when the entries do not start at 0, decrease, or lead past the stored values.
+    pub fn indptr(&self) -> Result<Vec<u64>> {
+        let array = &self.0.indptr;
+        let stored = self.stored();
+        let indptr = integers::<u64>(&array.read_rows(0..array.n_rows())?)
+            .ok_or_else(|| array.locate(Error::corrupt("expected no negative entries")))?;
+        let (first, last) = (indptr.first().copied(), indptr.last().copied());
+        let fault = if first != Some(0) {
+            format!("expected a first entry of 0, found {first:?}")
+        } else if last.is_none_or(|last| last > stored) {
+            format!("expected at most {stored} stored values, found {last:?}")
+        } else if let Some(position) = indptr.windows(2).position(|pair| !pair.is_sorted()) {
+            format!(
+                "expected entries that do not decrease, found the one at {position} larger \
+                     than the next"
+            )
+        } else {
+            return Ok(indptr);
+        };
+        Err(array.locate(Error::corrupt(fault)))
+    }
+
+    /// The positions on the other axis of the stored values in `range`: columns for CSR, rows
+    /// for CSC. Chunks are decompressed on all threads; nothing outside the range is kept.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` for a position outside the matrix, and as of [`DenseArray::read_rows`].
+    pub fn read_indices(&self, range: Range<u64>) -> Result<ScalarBuffer<u32>> {
+        let (array, (_, minor)) = (&self.0.indices, self.0.format.major_minor(self.0.shape));
+        positions(&array.read_rows(range)?, minor).ok_or_else(|| {
+            array.locate(Error::corrupt(format!(
+                "expected positions below {minor}, found one that is not"
+            )))
+        })
+    }
+
+    /// The stored values in `range`. Chunks are decompressed on all threads.
+    ///
+    /// # Errors
+    ///
+    /// As of [`DenseArray::read_rows`].
+    pub fn read_data(&self, range: Range<u64>) -> Result<ArrayRef> {
+        self.0.data.read_rows(range)
+    }
+
+    /// All of the matrix.
+    ///
+    /// # Errors
+    ///
+    /// As of the methods that read its parts.
+    pub fn read(&self) -> Result<SparseArray> {
+        let indptr = self.indptr()?;
+        let nnz = indptr.last().copied().unwrap_or(0);
+        let indices = self.read_indices(0..nnz)?.to_vec();
+        let data = self.read_data(0..nnz)?;
+        if indices.len() != data.len() {
+            return Err(Error::new(ErrorKind::Corrupt, "expected as many indices as values")
+                .in_element(self.path()));
+        }
+        Ok(SparseArray { format: self.0.format, shape: self.0.shape, indptr, indices, data })
+    }
+}
+
+/// Integers of any width as positions below `limit`; none if one is not.
+fn positions(values: &ArrayRef, limit: u64) -> Option<ScalarBuffer<u32>> {
+    // The usual widths are checked and taken over without a copy.
+    if let Some(values) = values.as_primitive_opt::<Int32Type>() {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let outside = |bad, &value: &i32| bad | (value < 0) | (i64::from(value) >= limit);
+        if values.values().iter().fold(false, outside) {
+            return None;
+        }
+        return Some(ScalarBuffer::new(values.values().inner().clone(), 0, values.len()));
+    }
+    if let Some(values) = values.as_primitive_opt::<UInt32Type>() {
+        let outside = |bad, &value: &u32| bad | (u64::from(value) >= limit);
+        return (!values.values().iter().fold(false, outside)).then(|| values.values().clone());
+    }
+    let values = integers::<u32>(values)?;
+    values.iter().all(|&value| u64::from(value) < limit).then(|| values.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Int32Array, Int64Array, UInt8Array, UInt32Array};
+
+    use super::*;
+
+    #[test]
+    fn positions_of_any_width_are_checked() {
+        let arrays: [ArrayRef; 4] = [
+            Arc::new(Int32Array::from(vec![0, 4, 2])),
+            Arc::new(UInt32Array::from(vec![0, 4, 2])),
+            Arc::new(Int64Array::from(vec![0, 4, 2])),
+            Arc::new(UInt8Array::from(vec![0, 4, 2])),
+        ];
+        for array in &arrays {
+            assert_eq!(positions(array, 5).as_deref(), Some(&[0, 4, 2][..]));
+            assert_eq!(positions(array, 4), None);
+            assert_eq!(positions(&array.slice(0, 1), 0), None);
+            assert!(positions(&array.slice(0, 0), 0).is_some());
+        }
+        let negative: ArrayRef = Arc::new(Int32Array::from(vec![-1]));
+        assert_eq!(positions(&negative, 1 << 32), None);
+    }
+}

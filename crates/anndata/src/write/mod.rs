@@ -1,0 +1,149 @@
+//! H5AD files, written as a stream.
+//!
+//! A file is written under a temporary name beside its target, made durable, and renamed by
+//! [`H5adWriter::finish`]: it appears whole or not at all. What is written is what anndata 0.12
+//! writes: the same groups, encodings and types, so that it reads back equal.
+//!
+//! Matrices are streamed: [`H5adWriter::csr`], [`H5adWriter::csc`] and [`H5adWriter::dense`] take
+//! values piece by piece and hold no more than a few chunks of them. Chunks are compressed on all
+//! threads and handed over finished. Everything else is as large as the caller's arrays.
+//!
+//! # What `rust-hdf5` cannot do, and what is done instead
+//!
+//! - No variable-length strings as a scalar, in two or more dimensions, or in a field of a record:
+//!   their datasets are created unset, and filled in when the file is closed (`heap.rs`).
+//! - A dataset made by its string functions without any string is damaged: one without storage is
+//!   created instead.
+//! - With `LibverBound::Earliest` string datasets that grow cannot be read: the default is kept.
+//! - A writer that is dropped completes its file, and prints to stderr when that fails: it is always
+//!   closed explicitly, and its file removed.
+//! - Its booleans are enumerations over `u8`; h5py's, which are written, are over `i8`.
+//! - Chunked storage without an unlimited dimension refuses chunks longer than the dataset.
+//! - Link names are not checked: empty names, `.` and NUL are refused here.
+//! - Strings are cut at their first NUL by HDF5 itself: they are refused.
+
+mod array;
+mod column;
+mod datatype;
+mod dense;
+mod element;
+mod frame;
+mod group;
+mod heap;
+mod options;
+mod output;
+mod scalar;
+mod sparse;
+mod stream;
+mod strings;
+mod structured;
+mod temporary;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rust_hdf5::H5File;
+
+pub use dense::DenseWriter;
+pub use options::{Compression, WriteOptions};
+pub use sparse::{Indices, SparseWriter};
+
+use crate::{Error, Result};
+use group::Kind;
+use heap::Waiting;
+use output::{Output, SharedOutput};
+use temporary::TemporaryFile;
+
+/// Writes one H5AD file.
+///
+/// Paths are as in h5py: `obs`, `layers/counts`, `uns/neighbors/params`. Groups above an element
+/// are created with it. An element is written once; `obs` and `var` must be.
+///
+/// After an error, and when it is dropped before [`finish`](Self::finish), nothing is left behind.
+pub struct H5adWriter {
+    /// Present until the file is closed.
+    file: Option<H5File>,
+    output: SharedOutput,
+    temporary: Option<TemporaryFile>,
+    /// Everything written: the kind of each group, none for a dataset.
+    elements: HashMap<String, Option<Kind>>,
+    waiting: Vec<Waiting>,
+}
+
+impl H5adWriter {
+    /// Begins a file that will be named `target`, and replace what has that name.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` when `target` is a folder or a device, its folder does not exist, or the
+    /// options are wrong; `Io` when no file can be created.
+    pub fn create(target: &Path, options: WriteOptions) -> Result<Self> {
+        let name = target.display().to_string();
+        options.compression.check().map_err(|error| error.in_file(&name))?;
+        let temporary = TemporaryFile::beside(target)?;
+        // Nobody else knows the file's name, and some network filesystems cannot lock.
+        let opened = H5File::options().no_locking().create(temporary.path());
+        let file = opened.map_err(|error| {
+            Error::new(crate::ErrorKind::Io, "could not be created").caused_by(error).in_file(&name)
+        })?;
+        let output = Arc::new(Output::new(file.root_group(), name, options.compression));
+        let writer = Self {
+            file: Some(file),
+            output,
+            temporary: Some(temporary),
+            elements: HashMap::new(),
+            waiting: Vec::new(),
+        };
+        writer.output.mark_group("", &writer.output.root, ("anndata", "0.1.0"))?;
+        Ok(writer)
+    }
+
+    /// Completes the file and gives it its name.
+    ///
+    /// `obsm`, `varm`, `obsp`, `varp`, `layers` and `uns` are created empty if they were not
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` when `obs` or `var` is missing or a matrix was not finished; `Io` when the
+    /// file cannot be written.
+    pub fn finish(mut self) -> Result<()> {
+        if let Some(path) = self.output.unfinished() {
+            let error = Error::invalid("the matrix was not finished");
+            return Err(self.output.locate(&path, error));
+        }
+        for frame in ["obs", "var"] {
+            if !self.elements.contains_key(frame) {
+                let error = Error::invalid("the data frame was not written");
+                return Err(self.output.locate(frame, error));
+            }
+        }
+        for mapping in ["layers", "obsm", "obsp", "uns", "varm", "varp"] {
+            self.mapping(mapping)?;
+        }
+        if self.elements.contains_key("raw") {
+            self.mapping("raw/varm")?;
+        }
+        self.elements.clear();
+        if let Some(file) = self.file.take() {
+            // The bytes are made durable later, with the strings that are filled in.
+            file.close_no_sync().map_err(|error| self.output.failed("", error))?;
+        }
+        let located = |error: Error| error.in_file(&self.output.file);
+        let Some(temporary) = self.temporary.take() else {
+            return Err(located(Error::invalid("the file is finished")));
+        };
+        heap::fill(temporary.path(), std::mem::take(&mut self.waiting)).map_err(located)?;
+        temporary.persist()
+    }
+}
+
+impl Drop for H5adWriter {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            // Dropping the file would complete it, and print if that failed.
+            let _ = file.close_no_sync();
+        }
+    }
+}

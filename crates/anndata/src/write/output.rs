@@ -1,0 +1,130 @@
+//! The open HDF5 file that every writer of one H5AD shares.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rust_hdf5::types::VarLenUnicode;
+use rust_hdf5::{DatatypeMessage, H5Dataset, H5Group, Hdf5Error};
+
+use super::Compression;
+use crate::{Error, Result};
+
+/// The open HDF5 file that every writer of one H5AD shares.
+pub(super) struct Output {
+    /// The root group; the file lives as long as its writer.
+    pub(super) root: H5Group,
+    /// The name that errors give to the file.
+    pub(super) file: String,
+    /// How chunks are compressed.
+    pub(super) compression: Compression,
+    /// The matrices that are being streamed.
+    open: Mutex<BTreeSet<String>>,
+}
+
+impl Output {
+    pub(super) fn new(root: H5Group, file: String, compression: Compression) -> Self {
+        Self { root, file, compression, open: Mutex::default() }
+    }
+
+    /// An error of the HDF5 layer while writing `element`.
+    pub(super) fn failed(&self, element: &str, error: Hdf5Error) -> Error {
+        let what = "could not be written";
+        let error = match error {
+            Hdf5Error::Io(source) => Error::io(what, source),
+            // Input is checked before it gets here, so what is left is the file itself.
+            other => Error::new(crate::ErrorKind::Io, what).caused_by(other),
+        };
+        self.locate(element, error)
+    }
+
+    /// Says where `error` happened.
+    pub(super) fn locate(&self, element: &str, error: Error) -> Error {
+        let error = if element.is_empty() { error } else { error.in_element(element) };
+        error.in_file(&self.file)
+    }
+
+    /// A dataset stored in one piece and not compressed, without values; no dimensions make a
+    /// scalar.
+    pub(super) fn contiguous(
+        &self,
+        path: &str,
+        datatype: &DatatypeMessage,
+        shape: &[u64],
+    ) -> Result<H5Dataset> {
+        let shape = lengths(shape).map_err(|error| self.locate(path, error))?;
+        self.root
+            .new_dataset::<u8>()
+            .datatype(datatype.clone())
+            .shape(shape)
+            .create(path)
+            .map_err(|error| self.failed(path, error))
+    }
+
+    /// Says how the dataset at `path` is to be understood.
+    pub(super) fn mark(
+        &self,
+        path: &str,
+        dataset: &H5Dataset,
+        (kind, version): (&str, &str),
+    ) -> Result<()> {
+        for (name, value) in [("encoding-type", kind), ("encoding-version", version)] {
+            dataset
+                .new_attr::<VarLenUnicode>()
+                .shape(())
+                .create(name)
+                .and_then(|attribute| attribute.write_string(value))
+                .map_err(|error| self.failed(path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Says how the group at `path` is to be understood.
+    pub(super) fn mark_group(
+        &self,
+        path: &str,
+        group: &H5Group,
+        (kind, version): (&str, &str),
+    ) -> Result<()> {
+        group
+            .set_attr_string("encoding-type", kind)
+            .and_then(|()| group.set_attr_string("encoding-version", version))
+            .map_err(|error| self.failed(path, error))
+    }
+
+    /// Notes that the matrix at `path` is being streamed.
+    pub(super) fn opened(&self, path: &str) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_string());
+    }
+
+    /// Notes that the matrix at `path` is complete.
+    pub(super) fn completed(&self, path: &str) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
+    /// A matrix that is not complete, if there is one.
+    pub(super) fn unfinished(&self) -> Option<String> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
+    }
+}
+
+/// Shared by the writers of one file.
+pub(super) type SharedOutput = Arc<Output>;
+
+/// Lengths as this machine addresses them.
+pub(super) fn lengths(shape: &[u64]) -> Result<Vec<usize>> {
+    shape
+        .iter()
+        .map(|&length| {
+            usize::try_from(length)
+                .map_err(|_| Error::invalid(format!("a dimension of {length} is too long")))
+        })
+        .collect()
+}
+
+/// The number of elements of an array, unless it overflows.
+pub(super) fn element_count(shape: &[u64]) -> Option<u64> {
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape.iter().try_fold(1u64, |count, &length| count.checked_mul(length))
+}

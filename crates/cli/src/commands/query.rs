@@ -1,0 +1,80 @@
+//! `vacuole query`: a slice of an experiment as a file.
+
+use std::path::PathBuf;
+
+use vacuole_query::{Experiment, SliceOptions, write_slice};
+
+use super::NOW;
+use crate::error::CliError;
+use crate::output::Output;
+
+/// Write the cells and genes that filters find as an H5AD file
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  vacuole query atlas --obs \"tissue == 'lung'\" -o lung.h5ad
+  vacuole query atlas --obs \"n_genes > 500\" --var \"var_id in ['CD4', 'CD8A']\" -o slice.h5ad
+
+Filters are those of tiledbsoma: == != < <= > >=, in, not in, and, or, not, &, |, parentheses,
+attr(\"odd name\"). A comparison with a null is never true.")]
+pub(crate) struct Arguments {
+    /// The experiment: a folder or a URI
+    experiment: String,
+    /// The measurement [default: RNA, or the only one besides raw]
+    #[arg(long)]
+    measurement: Option<String>,
+    /// The layer that becomes X [default: data, else the first by name]
+    #[arg(long)]
+    layer: Option<String>,
+    /// A value filter on obs
+    #[arg(long, value_name = "FILTER")]
+    obs: Option<String>,
+    /// A value filter on var
+    #[arg(long, value_name = "FILTER")]
+    var: Option<String>,
+    /// The columns of obs to write, separated by commas [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    obs_columns: Option<Vec<String>>,
+    /// The columns of var to write, separated by commas [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    var_columns: Option<Vec<String>>,
+    /// Keep soma_joinid as a column of obs and var
+    #[arg(long)]
+    join_ids: bool,
+    /// The file to write; its name ends in .h5ad
+    #[arg(long, short, value_name = "OUT")]
+    output: PathBuf,
+}
+
+pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
+    let target = &arguments.output;
+    if !target.extension().is_some_and(|ending| ending == "h5ad") {
+        return Err(CliError::usage(
+            target.display(),
+            "expected the name of the output to end in .h5ad",
+        ));
+    }
+    let experiment = Experiment::open(&arguments.experiment, NOW)?;
+    let options = SliceOptions {
+        measurement: arguments.measurement,
+        layer: arguments.layer,
+        obs_filter: arguments.obs,
+        var_filter: arguments.var,
+        obs_columns: arguments.obs_columns,
+        var_columns: arguments.var_columns,
+        join_ids: arguments.join_ids,
+        ..SliceOptions::default()
+    };
+    let progress = output.spinner("writing", &target.display().to_string());
+    let summary = write_slice(&experiment, target, &options)?;
+    drop(progress);
+    output.result(&summary, || {
+        format!(
+            "{}: {} cells x {} genes, {} values",
+            target.display(),
+            summary.n_obs,
+            summary.n_var,
+            summary.nnz
+        )
+    });
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Rows of `obs` or `var`, found by a value filter.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array as _, RecordBatch};
+use arrow_select::filter::filter_record_batch;
+use vacuole_soma::layout::JOIN_ID;
+use vacuole_soma::value_filter::ValueFilter;
+use vacuole_soma::{Array, Error as SomaError, ErrorKind, Selection, SparseReadOptions};
+
+use crate::error::{Error, Result};
+
+/// Rows of one axis: their join ids, rising.
+#[derive(Clone, Debug)]
+pub struct AxisSelection {
+    frame: Array,
+    join_ids: Vec<i64>,
+    filtered: bool,
+}
+
+impl AxisSelection {
+    /// The rows of a data frame that a filter finds; all of them without one.
+    pub(crate) fn find(frame: Array, filter: Option<&str>) -> Result<Self> {
+        if frame.arrow_schema().field_with_name(JOIN_ID).is_err() {
+            let message = format!("expected a column '{JOIN_ID}'");
+            return Err(SomaError::new(ErrorKind::Unsupported, frame.display(), message).into());
+        }
+        let bound = match filter {
+            None => None,
+            Some(text) => {
+                let filter = ValueFilter::parse(text).map_err(SomaError::from)?;
+                Some(filter.bind(frame.arrow_schema()).map_err(SomaError::from)?)
+            }
+        };
+        let mut columns = vec![JOIN_ID];
+        if let Some(bound) = &bound {
+            columns.extend(bound.columns().iter().map(String::as_str).filter(|c| *c != JOIN_ID));
+        }
+        let mut join_ids = Vec::new();
+        for batch in frame.read_sparse(&SparseReadOptions::columns(&columns))? {
+            let mut batch = batch?;
+            if let Some(bound) = &bound {
+                let keep = bound.evaluate(&batch).map_err(SomaError::from)?;
+                batch = filter_record_batch(&batch, &keep)
+                    .map_err(|e| Error::arrow(frame.display(), e))?;
+            }
+            join_ids.extend_from_slice(join_ids_of(&frame, &batch)?);
+        }
+        join_ids.sort_unstable();
+        Ok(Self { frame, join_ids, filtered: filter.is_some() })
+    }
+
+    /// The data frame.
+    pub fn frame(&self) -> &Array {
+        &self.frame
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.join_ids.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.join_ids.is_empty()
+    }
+
+    /// The join ids, rising.
+    pub fn join_ids(&self) -> &[i64] {
+        &self.join_ids
+    }
+
+    /// The coordinates of the rows, as a selection of a dimension.
+    pub fn selection(&self) -> Selection {
+        match self.filtered {
+            true => Selection::points(self.join_ids.iter().copied()),
+            false => Selection::All,
+        }
+    }
+
+    /// The position of a join id among the rows.
+    pub fn position(&self, join_id: i64) -> Option<usize> {
+        // Most selections are whole axes, whose ids are their positions.
+        match usize::try_from(join_id).ok().filter(|&p| self.join_ids.get(p) == Some(&join_id)) {
+            Some(position) => Some(position),
+            None => self.join_ids.binary_search(&join_id).ok(),
+        }
+    }
+
+    /// The rows' columns, in the order of the join ids; `None` for all columns.
+    pub fn read(&self, columns: Option<&[String]>) -> Result<RecordBatch> {
+        let mut options = SparseReadOptions::default().select(vec![self.selection()]);
+        options.columns = columns.map(<[String]>::to_vec);
+        Ok(self.frame.read_sparse_all(&options)?)
+    }
+}
+
+fn join_ids_of<'a>(frame: &Array, batch: &'a RecordBatch) -> Result<&'a [i64]> {
+    let column = batch.column_by_name(JOIN_ID);
+    match column.and_then(|column| column.as_primitive_opt::<Int64Type>()) {
+        Some(ids) if ids.null_count() == 0 => Ok(ids.values()),
+        _ => {
+            let message = format!("expected '{JOIN_ID}' to be int64 without nulls");
+            Err(SomaError::new(ErrorKind::Unsupported, frame.display(), message).into())
+        }
+    }
+}

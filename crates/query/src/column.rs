@@ -1,0 +1,148 @@
+//! Columns of SOMA data frames as AnnData's.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowDictionaryKeyType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, DictionaryArray, Int32Array, LargeStringArray,
+    PrimitiveArray, RecordBatch,
+};
+use arrow_schema::{DataType, Field};
+use vacuole_anndata::model::{Column, ColumnEncoding};
+use vacuole_soma::layout::JOIN_ID;
+use vacuole_soma::{Error as SomaError, ErrorKind, Object, keys};
+
+use crate::error::Result;
+
+/// A data frame as AnnData holds it.
+pub(crate) struct AnnDataFrame {
+    pub(crate) index_name: Option<String>,
+    pub(crate) index: ArrayRef,
+    pub(crate) columns: Vec<(String, Column)>,
+}
+
+/// Turns rows of `obs` or `var` into AnnData's frame.
+///
+/// The index is the column that it was in pandas (`soma_dataframe_original_index_name`), else `id_column`,
+/// else a column `index`, else the join ids.
+pub(crate) fn frame(
+    object: &Object,
+    rows: &RecordBatch,
+    id_column: &str,
+    join_ids: bool,
+) -> Result<AnnDataFrame> {
+    let original = original_index_name(object);
+    let candidates = original.as_deref().into_iter().chain([id_column, "index"]);
+    let index_column = candidates
+        .map(str::to_owned)
+        .find(|name| rows.column_by_name(name).is_some_and(|c| is_text(c.data_type())));
+    let index = match &index_column {
+        Some(name) => rows.column_by_name(name).map(text),
+        None => rows.column_by_name(JOIN_ID).and_then(|ids| {
+            let ids = ids.as_primitive_opt::<Int64Type>()?;
+            let ids: Vec<String> = ids.values().iter().map(ToString::to_string).collect();
+            Some(Arc::new(LargeStringArray::from(ids)) as ArrayRef)
+        }),
+    };
+    let Some(index) = index else {
+        let message = format!("expected a column '{id_column}' or '{JOIN_ID}' for the index");
+        return Err(SomaError::new(ErrorKind::InvalidInput, object.display(), message).into());
+    };
+    let mut columns = Vec::new();
+    for (field, values) in rows.schema().fields().iter().zip(rows.columns()) {
+        let name = field.name();
+        if Some(name) == index_column.as_ref() || (name == JOIN_ID && !join_ids) {
+            continue;
+        }
+        let column = column(field, values).ok_or_else(|| {
+            let message =
+                format!("column '{name}': AnnData cannot hold {}; leave it out", field.data_type());
+            SomaError::new(ErrorKind::Unsupported, object.display(), message)
+        })?;
+        columns.push((name.clone(), column));
+    }
+    let index_name = original.filter(|name| index_column.as_ref() == Some(name));
+    Ok(AnnDataFrame { index_name, index, columns })
+}
+
+/// The name that the index had in pandas.
+pub(crate) fn original_index_name(object: &Object) -> Option<String> {
+    let json = object.metadata().get(keys::INDEX_NAME)?.as_str()?;
+    serde_json::from_str::<Option<String>>(json).ok().flatten()
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    *data_type == DataType::LargeUtf8
+}
+
+/// Text without nulls; a null id reads as the empty string.
+fn text(column: &ArrayRef) -> ArrayRef {
+    let values = column.as_string::<i64>();
+    if values.null_count() == 0 {
+        return Arc::clone(column);
+    }
+    Arc::new(LargeStringArray::from_iter_values(values.iter().map(Option::unwrap_or_default)))
+}
+
+/// A column as AnnData holds it; `None` for types that it does not have.
+pub(crate) fn column(field: &Field, values: &ArrayRef) -> Option<Column> {
+    let nulls = values.null_count() > 0;
+    let plain = |encoding| Some(Column { values: Arc::clone(values), encoding });
+    match field.data_type() {
+        DataType::Dictionary(..) => {
+            let ordered = field.dict_is_ordered().unwrap_or(false);
+            let encoding = ColumnEncoding::Categorical { ordered };
+            Some(Column { values: with_int32_codes(values)?, encoding })
+        }
+        DataType::Boolean if nulls => plain(ColumnEncoding::NullableBoolean),
+        DataType::LargeUtf8 if nulls => plain(ColumnEncoding::NullableString),
+        DataType::LargeUtf8 => plain(ColumnEncoding::String),
+        DataType::Float32 if nulls => {
+            let values = with_nan::<Float32Type>(values, f32::NAN)?;
+            Some(Column { values, encoding: ColumnEncoding::Plain })
+        }
+        DataType::Float64 if nulls => {
+            let values = with_nan::<Float64Type>(values, f64::NAN)?;
+            Some(Column { values, encoding: ColumnEncoding::Plain })
+        }
+        other if other.is_integer() && nulls => plain(ColumnEncoding::NullableInteger),
+        other if other.is_integer() || other.is_floating() || *other == DataType::Boolean => {
+            plain(ColumnEncoding::Plain)
+        }
+        _ => None,
+    }
+}
+
+/// Floats with NaN where they are null, as pandas holds them.
+fn with_nan<T: ArrowPrimitiveType>(values: &ArrayRef, nan: T::Native) -> Option<ArrayRef> {
+    let values = values.as_primitive_opt::<T>()?;
+    let filled = values.iter().map(|value| value.unwrap_or(nan));
+    Some(Arc::new(PrimitiveArray::<T>::from_iter_values(filled)))
+}
+
+fn with_int32_codes(values: &ArrayRef) -> Option<ArrayRef> {
+    fn recode<K: ArrowDictionaryKeyType>(values: &ArrayRef) -> Option<ArrayRef>
+    where
+        K::Native: TryInto<i32>,
+    {
+        let values = values.as_dictionary_opt::<K>()?;
+        let codes = values.keys().iter().map(|code| code.and_then(|code| code.try_into().ok()));
+        let codes = Int32Array::from_iter(codes);
+        let recoded = DictionaryArray::<Int32Type>::try_new(codes, Arc::clone(values.values()));
+        Some(Arc::new(recoded.ok()?))
+    }
+    if values.as_dictionary_opt::<Int32Type>().is_some() {
+        return Some(Arc::clone(values));
+    }
+    recode::<Int8Type>(values)
+        .or_else(|| recode::<Int16Type>(values))
+        .or_else(|| recode::<Int64Type>(values))
+        .or_else(|| recode::<UInt8Type>(values))
+        .or_else(|| recode::<UInt16Type>(values))
+        .or_else(|| recode::<UInt32Type>(values))
+        .or_else(|| recode::<UInt64Type>(values))
+}

@@ -1,0 +1,82 @@
+//! An experiment, and the parts of it that a query looks at.
+
+use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, SomaType};
+
+use crate::axis::AxisSelection;
+use crate::error::Result;
+
+/// An experiment as it was at one time.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    object: Object,
+}
+
+impl Experiment {
+    /// Opens the experiment at a path or URI as it was at time `at` (milliseconds since 1970;
+    /// `u64::MAX` is now).
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) where there is no SOMA object,
+    /// [`InvalidInput`](ErrorKind::InvalidInput) where it is no experiment.
+    pub fn open(uri: &str, at: u64) -> Result<Self> {
+        let object = Object::open_uri(uri, at)?;
+        match object.soma_type() {
+            SomaType::Experiment => Ok(Self { object }),
+            other => {
+                let message = format!("expected a SOMAExperiment, found a {other}");
+                Err(SomaError::new(ErrorKind::InvalidInput, object.display(), message).into())
+            }
+        }
+    }
+
+    /// The SOMA object.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// The data frame of cells.
+    pub fn obs(&self) -> Result<Object> {
+        Ok(self.object.expect_member("obs")?)
+    }
+
+    /// A measurement.
+    ///
+    /// Without a name: `RNA`, or the only one besides `raw`.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), with the names that there are.
+    pub fn measurement(&self, name: Option<&str>) -> Result<Object> {
+        let all = self.object.expect_member("ms")?;
+        if let Some(name) = name {
+            return Ok(all.expect_member(name)?);
+        }
+        let names = all.member_names()?;
+        let others: Vec<&String> = names.iter().filter(|name| *name != "raw").collect();
+        match others[..] {
+            _ if names.iter().any(|name| name == "RNA") => Ok(all.expect_member("RNA")?),
+            [only] => Ok(all.expect_member(only)?),
+            _ => {
+                let message = format!("which measurement? There are {}", names.join(", "));
+                Err(SomaError::new(ErrorKind::InvalidInput, all.display(), message).into())
+            }
+        }
+    }
+
+    /// The cells that a value filter finds; all of them without one.
+    pub fn select_obs(&self, filter: Option<&str>) -> Result<AxisSelection> {
+        AxisSelection::find(self.obs()?.array()?, filter)
+    }
+
+    /// The genes of a measurement that a value filter finds; all of them without one.
+    pub fn select_var(
+        &self,
+        measurement: Option<&str>,
+        filter: Option<&str>,
+    ) -> Result<AxisSelection> {
+        AxisSelection::find(self.var(measurement)?, filter)
+    }
+
+    fn var(&self, measurement: Option<&str>) -> Result<Array> {
+        Ok(self.measurement(measurement)?.expect_member("var")?.array()?)
+    }
+}

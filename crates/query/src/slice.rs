@@ -1,0 +1,143 @@
+//! A slice of an experiment as an H5AD file.
+
+use std::path::Path;
+
+use vacuole_anndata::write::{H5adWriter, WriteOptions};
+use vacuole_soma::{Object, SomaType};
+
+use crate::axis::AxisSelection;
+use crate::column;
+use crate::error::Result;
+use crate::experiment::Experiment;
+use crate::matrix::{self, Columns};
+
+/// What a slice holds.
+#[derive(Clone, Debug, Default)]
+pub struct SliceOptions {
+    /// The measurement; by default `RNA`, or the only one besides `raw`.
+    pub measurement: Option<String>,
+    /// The layer that becomes X; by default `data`, else the first by name.
+    pub layer: Option<String>,
+    /// The cells: a value filter on `obs`.
+    pub obs_filter: Option<String>,
+    /// The genes: a value filter on `var`.
+    pub var_filter: Option<String>,
+    /// The columns of `obs`; all of them by default. The ids are always there.
+    pub obs_columns: Option<Vec<String>>,
+    /// The columns of `var`.
+    pub var_columns: Option<Vec<String>>,
+    /// Whether `soma_joinid` becomes a column.
+    pub join_ids: bool,
+    /// How the file is compressed.
+    pub write: WriteOptions,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SliceSummary {
+    /// Cells.
+    pub n_obs: u64,
+    /// Genes.
+    pub n_var: u64,
+    /// Stored values of X.
+    pub nnz: u64,
+}
+
+/// Writes the cells and genes that the filters find as an H5AD file.
+///
+/// The ids are the index; `obsm`, `varm`, `obsp` and `varp` come along for the chosen rows, categories with
+/// their full lists. The file appears when it is complete.
+pub fn write_slice(
+    experiment: &Experiment,
+    target: &Path,
+    options: &SliceOptions,
+) -> Result<SliceSummary> {
+    let measurement = experiment.measurement(options.measurement.as_deref())?;
+    let obs_object = experiment.obs()?;
+    let var_object = measurement.expect_member("var")?;
+    let obs = AxisSelection::find(obs_object.array()?, options.obs_filter.as_deref())?;
+    let var = AxisSelection::find(var_object.array()?, options.var_filter.as_deref())?;
+    let layer = layer(&measurement, options.layer.as_deref())?;
+
+    let mut out = H5adWriter::create(target, options.write.clone())?;
+    let frames = [
+        ("obs", "obs_id", &obs_object, &obs, &options.obs_columns),
+        ("var", "var_id", &var_object, &var, &options.var_columns),
+    ];
+    for (name, id_column, object, axis, columns) in frames {
+        let columns = columns.as_ref().map(|columns| with_ids(columns, axis, object, id_column));
+        let rows = axis.read(columns.as_deref())?;
+        let frame = column::frame(object, &rows, id_column, options.join_ids)?;
+        out.frame(name, frame.index_name.as_deref(), &frame.index, &frame.columns)?;
+    }
+    let nnz = match layer {
+        Some(layer) => {
+            matrix::write_csr(&mut out, "X", &layer.array()?, &obs, &Columns::Axis(&var))?
+        }
+        None => 0,
+    };
+    for (part, axis) in [("obsm", &obs), ("varm", &var)] {
+        for (key, array) in matrices(&measurement, part)? {
+            let array = array.array()?;
+            let width = array.shape().get(1).copied().flatten().unwrap_or(1);
+            let path = format!("{part}/{key}");
+            matrix::write_dense(&mut out, &path, &array, axis, &Columns::First(width))?;
+        }
+    }
+    for (part, axis) in [("obsp", &obs), ("varp", &var)] {
+        for (key, array) in matrices(&measurement, part)? {
+            let path = format!("{part}/{key}");
+            matrix::write_csr(&mut out, &path, &array.array()?, axis, &Columns::Axis(axis))?;
+        }
+    }
+    out.finish()?;
+    Ok(SliceSummary { n_obs: obs.len() as u64, n_var: var.len() as u64, nnz })
+}
+
+/// The layer that becomes X; `None` where the measurement has no layer and none was asked for.
+fn layer(measurement: &Object, name: Option<&str>) -> Result<Option<Object>> {
+    let Some(layers) = measurement.member("X")? else {
+        return match name {
+            Some(name) => Ok(Some(measurement.expect_member("X")?.expect_member(name)?)),
+            None => Ok(None),
+        };
+    };
+    if let Some(name) = name {
+        return Ok(Some(layers.expect_member(name)?));
+    }
+    let names = layers.member_names()?;
+    let chosen = names.iter().find(|name| *name == "data").or_else(|| names.first());
+    match chosen {
+        Some(name) => Ok(layers.member(name)?),
+        None => Ok(None),
+    }
+}
+
+/// The matrices of `obsm` and its like.
+fn matrices(measurement: &Object, part: &str) -> Result<Vec<(String, Object)>> {
+    let Some(collection) = measurement.member(part)? else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for name in collection.member_names()? {
+        let member = collection.expect_member(&name)?;
+        if matches!(member.soma_type(), SomaType::SparseNdArray | SomaType::DenseNdArray) {
+            found.push((name, member));
+        }
+    }
+    Ok(found)
+}
+
+/// The columns asked for, the ids and the join ids.
+fn with_ids(
+    columns: &[String],
+    axis: &AxisSelection,
+    object: &Object,
+    id_column: &str,
+) -> Vec<String> {
+    let mut all = vec![vacuole_soma::layout::JOIN_ID.to_owned()];
+    let original = column::original_index_name(object);
+    let has = |name: &str| axis.frame().arrow_schema().field_with_name(name).is_ok();
+    let ids = original.into_iter().chain([id_column.to_owned(), "index".to_owned()]);
+    all.extend(ids.into_iter().find(|name| has(name)));
+    all.extend(columns.iter().filter(|column| !all.contains(column)).cloned().collect::<Vec<_>>());
+    all
+}

@@ -1,0 +1,105 @@
+//! What is in a SOMA object: the tree that `show` prints.
+
+use serde::Serialize;
+use vacuole_soma::{Array, Object};
+
+use crate::error::Result;
+
+/// A column of an array, or a dimension.
+#[derive(Clone, Debug, Serialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its Arrow type.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// How many categories it has, where it is categorical.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub categories: Option<usize>,
+}
+
+/// An object and what is in it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Node {
+    /// The name in its parent; empty for the root.
+    pub name: String,
+    /// The SOMA type.
+    #[serde(rename = "type")]
+    pub soma_type: String,
+    /// The length of each dimension; for a data frame, the end of its index.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shape: Vec<Option<u64>>,
+    /// The rows of a data frame, the stored values of a matrix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Dimensions and attributes of an array.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<Column>,
+    /// How many fragments an array has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fragments: Option<usize>,
+    /// The stored bytes of an array's data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// What is in a group, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Node>,
+}
+
+/// The tree below an object.
+pub fn tree(object: &Object) -> Result<Node> {
+    node(object, String::new())
+}
+
+fn node(object: &Object, name: String) -> Result<Node> {
+    let mut node = Node {
+        name,
+        soma_type: object.soma_type().to_string(),
+        shape: Vec::new(),
+        count: None,
+        columns: Vec::new(),
+        fragments: None,
+        bytes: None,
+        members: Vec::new(),
+    };
+    if !object.is_group() {
+        describe(&object.array()?, &mut node)?;
+        return Ok(node);
+    }
+    for name in object.member_names()? {
+        let member = object.expect_member(&name)?;
+        node.members.push(self::node(&member, name)?);
+    }
+    Ok(node)
+}
+
+fn describe(array: &Array, node: &mut Node) -> Result<()> {
+    node.shape = array.shape();
+    if array.is_sparse() {
+        node.count = Some(array.count()?);
+    }
+    node.fragments = Some(array.fragment_names().count());
+    node.bytes = Some(array.stored_bytes());
+    for field in array.arrow_schema().fields() {
+        let data_type = match field.data_type() {
+            arrow_schema::DataType::Dictionary(_, values) => {
+                let order = if field.dict_is_ordered() == Some(true) { "ordered " } else { "" };
+                format!("{order}categorical of {}", type_name(values))
+            }
+            other => type_name(other),
+        };
+        let categories = array.enumeration(field.name()).map(|values| values.len());
+        node.columns.push(Column { name: field.name().clone(), data_type, categories });
+    }
+    Ok(())
+}
+
+/// The name that pandas and NumPy users know a type by.
+fn type_name(data_type: &arrow_schema::DataType) -> String {
+    match data_type {
+        arrow_schema::DataType::LargeUtf8 => "string".to_owned(),
+        arrow_schema::DataType::LargeBinary => "bytes".to_owned(),
+        arrow_schema::DataType::Boolean => "bool".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}

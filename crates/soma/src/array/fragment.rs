@@ -1,0 +1,222 @@
+//! One committed fragment: its metadata, and its tiles decoded into columns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_schema::DataType;
+use vacuole_store::{Store, join};
+use vacuole_tiledb::filter::{CellShape, FilterPipeline};
+use vacuole_tiledb::fragment::{Field, FieldFile, Footer, FragmentMetadata, METADATA_FILE};
+use vacuole_tiledb::schema::ArraySchema;
+use vacuole_tiledb::{Datatype, TimestampedName};
+
+use super::{FRAGMENT_FOLDER, arrow_types};
+use crate::error::{Error, InObject, Result};
+
+/// More than a tile of any array that is read in practice; a lie beyond it is not allocated for.
+const MOST_TILE_BYTES: u64 = 1 << 32;
+
+/// A committed fragment.
+#[derive(Debug)]
+pub(crate) struct Fragment {
+    pub(crate) name: TimestampedName,
+    pub(crate) schema: Arc<ArraySchema>,
+    pub(crate) metadata: FragmentMetadata,
+    folder: String,
+}
+
+/// The cells of one field over one tile, unfiltered.
+pub(crate) struct RawCells {
+    pub(crate) data: Vec<u8>,
+    pub(crate) offsets: Option<Vec<u64>>,
+    pub(crate) validity: Option<Vec<u8>>,
+}
+
+impl Fragment {
+    pub(crate) fn open(
+        store: &dyn Store,
+        array: &str,
+        name: &TimestampedName,
+        schemas: &BTreeMap<String, Arc<ArraySchema>>,
+    ) -> Result<Self> {
+        let folder = join(&join(array, FRAGMENT_FOLDER), &name.to_string());
+        let object = join(&folder, METADATA_FILE);
+        let shown = store.display(&object);
+        let bytes = store.read(&object)?;
+        let wanted = Footer::schema_name(&bytes).in_object(&shown)?;
+        let schema = schemas.get(&wanted).ok_or_else(|| {
+            Error::corrupt(&shown, format!("expected a schema '{wanted}', found none of that name"))
+        })?;
+        let metadata = FragmentMetadata::read(&bytes, schema).in_object(&shown)?;
+        Ok(Self { name: name.clone(), schema: Arc::clone(schema), metadata, folder })
+    }
+
+    /// The bytes that its data files take up.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let footer = &self.metadata.footer;
+        let sizes = [&footer.file_sizes, &footer.var_file_sizes, &footer.validity_file_sizes];
+        sizes.into_iter().flatten().sum()
+    }
+
+    /// The path of one of a field's files.
+    pub(crate) fn object(&self, field: Field, file: FieldFile) -> String {
+        join(&self.folder, &file.name(field))
+    }
+
+    /// Whether cells of a field vary in length.
+    fn is_var(&self, field: Field) -> bool {
+        match field {
+            Field::Attribute(index) => self.schema.attributes.get(index).is_some_and(|a| a.is_var()),
+            Field::Dimension(index) => self.schema.dimensions.get(index).is_some_and(|d| d.var),
+            _ => false,
+        }
+    }
+
+    /// The datatype and cell size of a field, and its filters.
+    fn layout(&self, field: Field) -> Result<(Datatype, usize, &FilterPipeline)> {
+        let missing = || Error::corrupt(&self.folder, format!("it has no field {field:?}"));
+        match field {
+            Field::Attribute(index) => {
+                let attribute = self.schema.attributes.get(index).ok_or_else(missing)?;
+                Ok((attribute.datatype, attribute.cell_size(), &attribute.filters))
+            }
+            Field::Dimension(index) => {
+                let dimension = self.schema.dimensions.get(index).ok_or_else(missing)?;
+                let size = dimension.datatype.size();
+                Ok((dimension.datatype, size, self.schema.dimension_filters(index)))
+            }
+            // Timestamps and delete metadata are filtered as coordinates are (libtiledb).
+            _ => Ok((Datatype::UInt64, 8, &self.schema.coordinate_filters)),
+        }
+    }
+
+    /// Reads and unfilters the cells of a field over one tile.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) or [`Checksum`](crate::ErrorKind::Checksum), naming the file.
+    pub(crate) fn read_cells(
+        &self,
+        store: &dyn Store,
+        field: Field,
+        tile: u64,
+    ) -> Result<RawCells> {
+        let cells = self.metadata.tile_cells(tile);
+        let (datatype, cell_size, filters) = self.layout(field)?;
+        let version = self.metadata.footer.version;
+        let var = self.is_var(field);
+        let number = field.index(&self.schema, self.metadata.footer.has_timestamps);
+        let shape = CellShape { datatype, cell_size, version };
+        let (data, offsets) = if var {
+            let size = self.metadata.fields.get(number).and_then(|f| f.var_sizes.get(tile as usize));
+            let size = size.copied().unwrap_or(0);
+            let object = self.object(field, FieldFile::Var);
+            let stored = self.stored(store, field, FieldFile::Var, tile)?;
+            let limit = self.limit(store, &object, size)?;
+            let (data, offsets) =
+                filters.decode_var_tile(&stored, &shape, limit).in_object(store.display(&object))?;
+            check_size(store, &object, tile, size, data.len())?;
+            let offsets = match offsets {
+                Some(offsets) => offsets,
+                None => {
+                    let object = self.object(field, FieldFile::Fixed);
+                    let stored = self.stored(store, field, FieldFile::Fixed, tile)?;
+                    let limit = self.limit(store, &object, cells.saturating_mul(8))?;
+                    let shape = CellShape { datatype: Datatype::UInt64, cell_size: 8, version };
+                    let bytes = self.schema.offset_filters.decode_tile(&stored, &shape, limit);
+                    let bytes = bytes.in_object(store.display(&object))?;
+                    check_size(store, &object, tile, cells * 8, bytes.len())?;
+                    vacuole_tiledb::bytes::u64s_from_le(&bytes)
+                }
+            };
+            if offsets.len() as u64 != cells {
+                return Err(Error::corrupt(
+                    store.display(&object),
+                    format!("tile {tile}: expected {cells} cells, found {}", offsets.len()),
+                ));
+            }
+            (data, Some(offsets))
+        } else {
+            let object = self.object(field, FieldFile::Fixed);
+            let size = cells.saturating_mul(cell_size as u64);
+            let limit = self.limit(store, &object, size)?;
+            let stored = self.stored(store, field, FieldFile::Fixed, tile)?;
+            let data = filters.decode_tile(&stored, &shape, limit);
+            let data = data.in_object(store.display(&object))?;
+            check_size(store, &object, tile, size, data.len())?;
+            (data, None)
+        };
+        let nullable = match field {
+            Field::Attribute(index) => self.schema.attributes.get(index).is_some_and(|a| a.nullable),
+            _ => false,
+        };
+        let validity = if nullable {
+            let object = self.object(field, FieldFile::Validity);
+            let limit = self.limit(store, &object, cells)?;
+            let stored = self.stored(store, field, FieldFile::Validity, tile)?;
+            let shape = CellShape { datatype: Datatype::UInt8, cell_size: 1, version };
+            let bytes = self.schema.validity_filters.decode_tile(&stored, &shape, limit);
+            let bytes = bytes.in_object(store.display(&object))?;
+            check_size(store, &object, tile, cells, bytes.len())?;
+            Some(bytes)
+        } else {
+            None
+        };
+        Ok(RawCells { data, offsets, validity })
+    }
+
+    /// Reads the cells of a field over one tile as an Arrow array of `data_type`.
+    pub(crate) fn read_column(
+        &self,
+        store: &dyn Store,
+        field: Field,
+        tile: u64,
+        data_type: &DataType,
+    ) -> Result<ArrayRef> {
+        let raw = self.read_cells(store, field, tile)?;
+        arrow_types::cells(data_type, raw.data, raw.offsets, raw.validity)
+            .in_object(store.display(&self.object(field, FieldFile::Fixed)))
+    }
+
+    /// Reads the cells of a u64 field over one tile.
+    pub(crate) fn read_u64s(&self, store: &dyn Store, field: Field, tile: u64) -> Result<Vec<u64>> {
+        Ok(vacuole_tiledb::bytes::u64s_from_le(&self.read_cells(store, field, tile)?.data))
+    }
+
+    fn stored(
+        &self,
+        store: &dyn Store,
+        field: Field,
+        file: FieldFile,
+        tile: u64,
+    ) -> Result<Vec<u8>> {
+        let object = self.object(field, file);
+        let range = self
+            .metadata
+            .tile_range(&self.schema, field, file, tile)
+            .in_object(store.display(&join(&self.folder, METADATA_FILE)))?;
+        let mut read = store.read_ranges(&object, &[range])?;
+        Ok(read.pop().unwrap_or_default())
+    }
+
+    fn limit(&self, store: &dyn Store, object: &str, size: u64) -> Result<usize> {
+        if size > MOST_TILE_BYTES {
+            return Err(Error::new(
+                crate::ErrorKind::Unsupported,
+                store.display(object),
+                format!("a tile of {size} bytes is larger than {MOST_TILE_BYTES}"),
+            ));
+        }
+        Ok(size as usize)
+    }
+}
+
+fn check_size(store: &dyn Store, object: &str, tile: u64, expected: u64, found: usize) -> Result<()> {
+    if expected == found as u64 {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        store.display(object),
+        format!("tile {tile}: expected {expected} bytes of cells, found {found}"),
+    ))
+}

@@ -1,0 +1,279 @@
+//! Stored TileDB arrays: opened as of a time, read as Arrow.
+
+mod arrow_types;
+mod dense;
+mod fragment;
+mod selection;
+mod sparse;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_schema::{Field, Schema, SchemaRef};
+use rayon::prelude::*;
+use vacuole_store::{Store, join};
+use vacuole_tiledb::schema::{ArraySchema, ArrayType, Enumeration, Range};
+use vacuole_tiledb::{Commits, Condition, TimestampedName};
+
+pub use arrow_types::{arrow_type, stored_type};
+pub use dense::DenseBlock;
+pub use selection::Selection;
+pub use sparse::{SparseRead, SparseReadOptions};
+
+use crate::error::{Error, InObject, Result};
+use fragment::Fragment;
+
+/// The folders of an array.
+pub(crate) const SCHEMA_FOLDER: &str = "__schema";
+pub(crate) const ENUMERATION_FOLDER: &str = "__schema/__enumerations";
+pub(crate) const COMMIT_FOLDER: &str = "__commits";
+pub(crate) const FRAGMENT_FOLDER: &str = "__fragments";
+pub(crate) const METADATA_FOLDER: &str = "__meta";
+
+/// A delete: cells written at `at` or before stay only where `keep` holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Delete {
+    pub(crate) marker: String,
+    pub(crate) at: u64,
+    pub(crate) keep: Condition,
+}
+
+/// An array as it was at one time.
+#[derive(Clone, Debug)]
+pub struct Array {
+    store: Arc<dyn Store>,
+    path: String,
+    at: u64,
+    schema_name: String,
+    schema: Arc<ArraySchema>,
+    enumerations: BTreeMap<String, (Enumeration, ArrayRef)>,
+    arrow: SchemaRef,
+    fragments: Vec<Arc<Fragment>>,
+    deletes: Vec<Delete>,
+}
+
+impl Array {
+    /// Whether there is an array at `path`.
+    pub fn exists(store: &dyn Store, path: &str) -> Result<bool> {
+        Ok(!store.list(&join(path, SCHEMA_FOLDER))?.is_empty())
+    }
+
+    /// Opens the array at `path` as it was at time `at`, in milliseconds since 1970; `u64::MAX` is now.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) where there is none; [`Corrupt`](crate::ErrorKind::Corrupt) where
+    /// what is stored cannot be decoded.
+    pub fn open(store: Arc<dyn Store>, path: &str, at: u64) -> Result<Self> {
+        let shown = store.display(path);
+        let (schemas, schema_name) = read_schemas(&*store, path, at)?;
+        let schema = Arc::clone(&schemas[&schema_name]);
+        let mut enumerations = BTreeMap::new();
+        for (name, file) in &schema.enumerations {
+            let object = join(&join(path, ENUMERATION_FOLDER), file);
+            let enumeration = Enumeration::read(&store.read(&object)?);
+            let enumeration = enumeration.in_object(store.display(&object))?;
+            let values =
+                arrow_types::enumeration_values(&enumeration).in_object(store.display(&object))?;
+            enumerations.insert(name.clone(), (enumeration, values));
+        }
+        let arrow = arrow_schema(&schema, &enumerations).in_object(&shown)?;
+        let commits = read_commits(&*store, path, at)?;
+        let deletes = commits.deletes.into_iter().map(|delete| {
+            let object = join(path, &delete.marker);
+            let bytes = match delete.inline {
+                Some(bytes) => bytes,
+                None => store.read(&object)?,
+            };
+            let keep = Condition::read(&bytes).in_object(store.display(&object))?;
+            Ok(Delete { marker: delete.marker, at: delete.at, keep })
+        });
+        let deletes = deletes.collect::<Result<Vec<_>>>()?;
+        let fragments = commits
+            .fragments
+            .par_iter()
+            .map(|name| Fragment::open(&*store, path, name, &schemas).map(Arc::new))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            store,
+            path: path.to_owned(),
+            at,
+            schema_name,
+            schema,
+            enumerations,
+            arrow: Arc::new(arrow),
+            fragments,
+            deletes,
+        })
+    }
+
+    /// The stored schema that is in force.
+    pub fn schema(&self) -> &Arc<ArraySchema> {
+        &self.schema
+    }
+
+    /// The file name of the schema that is in force.
+    pub fn schema_name(&self) -> &str {
+        &self.schema_name
+    }
+
+    /// The Arrow schema: dimensions, then attributes, in stored order.
+    pub fn arrow_schema(&self) -> &SchemaRef {
+        &self.arrow
+    }
+
+    /// The full list of values of an enumerated column.
+    pub fn enumeration(&self, column: &str) -> Option<&ArrayRef> {
+        let (_, attribute) = self.schema.attribute(column)?;
+        self.enumerations.get(attribute.enumeration.as_ref()?).map(|(_, values)| values)
+    }
+
+    /// Whether it is sparse.
+    pub fn is_sparse(&self) -> bool {
+        self.schema.array_type == ArrayType::Sparse
+    }
+
+    /// The length of each dimension, as SOMA's `shape` gives it: the end of the current domain, or of the
+    /// domain where an old array has none. `None` for a dimension that is no integer.
+    pub fn shape(&self) -> Vec<Option<u64>> {
+        let domain = |index: usize| self.schema.dimensions.get(index).and_then(|d| d.domain.clone());
+        (0..self.schema.dimensions.len())
+            .map(|index| {
+                let current = self.schema.current_domain.as_ref();
+                let range = current.and_then(|ranges| ranges.get(index).cloned());
+                match range.or_else(|| domain(index)) {
+                    Some(Range::Signed(_, high)) => u64::try_from(high).ok()?.checked_add(1),
+                    Some(Range::Unsigned(_, high)) => high.checked_add(1),
+                    _ => None,
+                }
+            })
+            .collect()
+    }
+
+    /// The names of its committed fragments, oldest first.
+    pub fn fragment_names(&self) -> impl Iterator<Item = &TimestampedName> {
+        self.fragments.iter().map(|fragment| &fragment.name)
+    }
+
+    /// The bytes that its committed fragments take up.
+    pub fn stored_bytes(&self) -> u64 {
+        self.fragments.iter().map(|fragment| fragment.stored_bytes()).sum()
+    }
+
+    /// How many cells are stored, counting every version of a cell and those deleted since.
+    pub fn stored_cells(&self) -> u64 {
+        self.fragments.iter().map(|fragment| fragment.metadata.cells()).sum()
+    }
+
+    /// The smallest range of the first dimension that holds every stored cell, where it is a signed integer.
+    pub fn used_range(&self) -> Option<(i64, i64)> {
+        let ranges = self.fragments.iter().filter_map(|fragment| {
+            fragment.metadata.footer.non_empty_domain.as_ref()?.first()?.as_signed()
+        });
+        ranges.reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))
+    }
+
+    /// Whether its stored data are covered by checksums throughout.
+    pub fn is_checksummed(&self) -> bool {
+        self.fragments.iter().all(|fragment| {
+            let schema = &fragment.schema;
+            let attributes = schema.attributes.iter();
+            let dimensions = (0..schema.dimensions.len()).map(|i| schema.dimension_filters(i));
+            attributes.clone().all(|a| a.filters.has_checksum())
+                && dimensions.into_iter().all(|filters| filters.has_checksum())
+                && (schema.offset_filters.has_checksum() || !attributes.clone().any(|a| a.is_var()))
+                && (schema.validity_filters.has_checksum() || !attributes.clone().any(|a| a.nullable))
+        })
+    }
+
+    /// How many cells can be read: from metadata where every fragment stands alone, else by reading.
+    pub fn count(&self) -> Result<u64> {
+        let alone = self.deletes.is_empty()
+            && !self.needs_merge()
+            && self.fragments.iter().all(|f| !f.metadata.footer.has_delete_metadata)
+            && self.fragments.iter().all(|f| self.is_inside_current_domain(f));
+        if alone {
+            return Ok(self.stored_cells());
+        }
+        let dimensions = self.schema.dimensions.iter().map(|d| d.name.as_str());
+        let columns: Vec<&str> = dimensions.collect();
+        let mut cells = 0;
+        for batch in self.read_sparse(&SparseReadOptions::columns(&columns))? {
+            cells += batch?.num_rows() as u64;
+        }
+        Ok(cells)
+    }
+
+    /// What an error or a message calls it.
+    pub fn display(&self) -> String {
+        self.store.display(&self.path)
+    }
+
+    fn is_inside_current_domain(&self, fragment: &Fragment) -> bool {
+        let Some(current) = &self.schema.current_domain else { return true };
+        let Some(used) = &fragment.metadata.footer.non_empty_domain else { return true };
+        used.iter().zip(current).all(|(used, current)| {
+            let mut both = current.clone();
+            both.cover(used);
+            both == *current
+        })
+    }
+}
+
+/// Reads every schema, and says which is in force at time `at`: the last by name among those that are old
+/// enough, or the first where none is (libtiledb).
+fn read_schemas(
+    store: &dyn Store,
+    path: &str,
+    at: u64,
+) -> Result<(BTreeMap<String, Arc<ArraySchema>>, String)> {
+    let folder = join(path, SCHEMA_FOLDER);
+    let mut schemas = BTreeMap::new();
+    for entry in store.list(&folder)?.into_iter().filter(|entry| !entry.is_folder) {
+        let object = join(&folder, &entry.name);
+        let schema = ArraySchema::read(&store.read(&object)?).in_object(store.display(&object))?;
+        schemas.insert(entry.name, Arc::new(schema));
+    }
+    let mut in_force = None;
+    for name in schemas.keys() {
+        if TimestampedName::parse(name).in_object(store.display(&folder))?.is_within(at) {
+            in_force = Some(name);
+        }
+    }
+    match in_force.or_else(|| schemas.keys().next()).cloned() {
+        Some(name) => Ok((schemas, name)),
+        None => Err(Error::not_found(store.display(path), "expected a TileDB array, found none")),
+    }
+}
+
+/// Reads what is committed at time `at`.
+pub(crate) fn read_commits(store: &dyn Store, path: &str, at: u64) -> Result<Commits> {
+    let folder = join(path, COMMIT_FOLDER);
+    let names: Vec<String> = store.list(&folder)?.into_iter().map(|entry| entry.name).collect();
+    let mut contents = BTreeMap::new();
+    for name in names.iter().filter(|name| vacuole_tiledb::needs_contents(name)) {
+        contents.insert(name.clone(), store.read(&join(&folder, name))?);
+    }
+    let names = names.iter().map(String::as_str);
+    Commits::resolve(names, &contents, at).in_object(store.display(&folder))
+}
+
+fn arrow_schema(
+    schema: &ArraySchema,
+    enumerations: &BTreeMap<String, (Enumeration, ArrayRef)>,
+) -> vacuole_tiledb::Result<Schema> {
+    let dimensions = schema.dimensions.iter().map(arrow_types::dimension_field);
+    let attributes = schema.attributes.iter().map(|attribute| {
+        let enumeration = match &attribute.enumeration {
+            None => None,
+            Some(name) => Some(&enumerations.get(name).ok_or_else(|| {
+                vacuole_tiledb::Error::corrupt(format!(
+                    "attribute '{}': expected an enumeration '{name}', found none",
+                    attribute.name
+                ))
+            })?.0),
+        };
+        arrow_types::attribute_field(attribute, enumeration)
+    });
+    Ok(Schema::new(dimensions.chain(attributes).collect::<vacuole_tiledb::Result<Vec<Field>>>()?))
+}

@@ -1,0 +1,510 @@
+//! Reading the cells of a sparse array, in bounded bands of its first dimension.
+//!
+//! A band is a range of the first dimension. Its tiles are unfiltered side by side, cells outside the
+//! selection and the current domain are dropped, and then, where fragments overlap, the newest version of
+//! each cell is kept. Deletes come last: an older version of a deleted cell does not come back (libtiledb).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch, UInt64Array};
+use arrow_schema::{DataType, Field as ArrowField, Schema, SchemaRef};
+use arrow_select::concat::concat_batches;
+use arrow_select::filter::filter_record_batch;
+use arrow_select::take::take_record_batch;
+use rayon::prelude::*;
+use vacuole_tiledb::Condition;
+use vacuole_tiledb::fragment::{Field, FieldFile};
+use vacuole_tiledb::schema::Range;
+
+use super::fragment::Fragment;
+use super::selection::Selection;
+use super::{Array, Delete, arrow_types};
+use crate::condition;
+use crate::error::{Error, ErrorKind, InObject, Result};
+
+/// How many cells a band holds at the most, where tiles allow it.
+const BAND_CELLS: u64 = 1 << 21;
+
+/// Cells' own times ride along under these names, which no SOMA column can have.
+const WRITTEN_AT: &str = "__written_at";
+const DELETED_AT: &str = "__deleted_at";
+
+/// What to read of a sparse array.
+#[derive(Clone, Debug, Default)]
+pub struct SparseReadOptions {
+    /// The coordinates of each dimension; dimensions that are not named are read whole.
+    pub selections: Vec<Selection>,
+    /// The columns, in the order wanted; all of them where this is `None`.
+    pub columns: Option<Vec<String>>,
+}
+
+impl SparseReadOptions {
+    /// Every cell of these columns.
+    pub fn columns(columns: &[&str]) -> Self {
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        Self { columns: Some(columns), ..Self::default() }
+    }
+
+    /// Only these coordinates.
+    #[must_use]
+    pub fn select(mut self, selections: Vec<Selection>) -> Self {
+        self.selections = selections;
+        self
+    }
+}
+
+/// Record batches of a sparse array, band by band of the first dimension.
+///
+/// Bands come in rising order. Within one, cells of an array whose fragments overlap are in row-major order,
+/// others in the order in which they are stored; a batch is never empty.
+#[derive(Debug)]
+pub struct SparseRead<'a> {
+    array: &'a Array,
+    plan: ReadPlan,
+    bands: VecDeque<Range>,
+    ready: VecDeque<RecordBatch>,
+    schema: SchemaRef,
+}
+
+/// What a read fetches for every tile.
+#[derive(Debug)]
+struct ReadPlan {
+    selections: Vec<Selection>,
+    /// Dimensions, wanted attributes, and those that delete conditions look at.
+    fetched: Vec<ArrowField>,
+    /// The positions in `fetched` of the columns wanted.
+    wanted: Vec<usize>,
+    merge: bool,
+    times: bool,
+}
+
+impl Array {
+    /// Reads cells of a sparse array.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) for an unknown column; [`Unsupported`](ErrorKind::Unsupported) for
+    /// coordinates on a dimension that is no signed integer.
+    pub fn read_sparse(&self, options: &SparseReadOptions) -> Result<SparseRead<'_>> {
+        let plan = self.read_plan(options)?;
+        let wanted: Vec<_> = plan.wanted.iter().map(|&index| plan.fetched[index].clone()).collect();
+        let bands = self.bands(&plan);
+        let schema = Arc::new(Schema::new(wanted));
+        Ok(SparseRead { array: self, plan, bands, ready: VecDeque::new(), schema })
+    }
+
+    /// Reads cells of a sparse array into one batch.
+    pub fn read_sparse_all(&self, options: &SparseReadOptions) -> Result<RecordBatch> {
+        let read = self.read_sparse(options)?;
+        let schema = Arc::clone(&read.schema);
+        let batches = read.collect::<Result<Vec<_>>>()?;
+        concat_batches(&schema, &batches).in_object(self.display())
+    }
+
+    /// Whether the same cell can be in it more than once.
+    pub(super) fn needs_merge(&self) -> bool {
+        if self.schema.allows_duplicates {
+            return false;
+        }
+        let consolidated = |f: &Arc<Fragment>| f.metadata.footer.has_timestamps;
+        if self.fragments.iter().any(consolidated) {
+            return true;
+        }
+        let used: Vec<&Vec<Range>> = self
+            .fragments
+            .iter()
+            .filter_map(|fragment| fragment.metadata.footer.non_empty_domain.as_ref())
+            .collect();
+        used.iter().enumerate().any(|(index, left)| {
+            used.iter().skip(index + 1).any(|right| {
+                left.iter().zip(right.iter()).all(|(left, right)| left.intersects(right))
+            })
+        })
+    }
+
+    fn read_plan(&self, options: &SparseReadOptions) -> Result<ReadPlan> {
+        if !self.is_sparse() {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                self.display(),
+                "expected a sparse array, found a dense one",
+            ));
+        }
+        let dimensions = self.schema.dimensions.len();
+        let mut selections = options.selections.clone();
+        selections.resize(dimensions, Selection::All);
+        for (selection, dimension) in selections.iter().zip(&self.schema.dimensions) {
+            if *selection != Selection::All && dimension.signed_tiling().is_none() {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    self.display(),
+                    format!("dimension '{}' cannot be sliced: it is no integer", dimension.name),
+                ));
+            }
+        }
+        let fields = self.arrow.fields();
+        let mut fetched: Vec<usize> = (0..dimensions).collect();
+        let mut position = |name: &str| -> Result<usize> {
+            let (index, _) = self.arrow.fields().find(name).ok_or_else(|| self.no_column(name))?;
+            Ok(fetched.iter().position(|&other| other == index).unwrap_or_else(|| {
+                fetched.push(index);
+                fetched.len() - 1
+            }))
+        };
+        let wanted = match &options.columns {
+            Some(columns) => columns.iter().map(|name| position(name)).collect::<Result<_>>()?,
+            None => fields.iter().map(|field| position(field.name())).collect::<Result<_>>()?,
+        };
+        for delete in &self.deletes {
+            let mut names = Vec::new();
+            condition::columns(&delete.keep, &mut names);
+            for name in names {
+                position(&name)?;
+            }
+        }
+        let merge = self.needs_merge();
+        let times = merge
+            || !self.deletes.is_empty()
+            || self.fragments.iter().any(|f| f.metadata.footer.has_delete_metadata);
+        let fetched = fetched.into_iter().map(|index| fields[index].as_ref().clone()).collect();
+        Ok(ReadPlan { selections, fetched, wanted, merge, times })
+    }
+
+    fn no_column(&self, name: &str) -> Error {
+        let names: Vec<&str> = self.arrow.fields().iter().map(|f| f.name().as_str()).collect();
+        Error::not_found(
+            self.display(),
+            format!("expected a column '{name}', found {}", names.join(", ")),
+        )
+    }
+
+    /// Cuts the first dimension so that no band holds many more than [`BAND_CELLS`].
+    fn bands(&self, plan: &ReadPlan) -> VecDeque<Range> {
+        let mut tiles: Vec<(i64, i64, u64)> = Vec::new();
+        for fragment in &self.fragments {
+            let leaves = fragment.metadata.rtree.leaves();
+            for (tile, bounds) in leaves.iter().enumerate() {
+                match bounds.first() {
+                    Some(Range::Signed(low, high)) => {
+                        if plan.selections.first().is_some_and(|s| s.intersects(*low, *high)) {
+                            let cells = fragment.metadata.tile_cells(tile as u64);
+                            tiles.push((*low, *high, cells));
+                        }
+                    }
+                    // Bands need an integer dimension: everything is one band.
+                    _ => return [everything(bounds.first())].into(),
+                }
+            }
+        }
+        tiles.sort_unstable();
+        let mut bands = VecDeque::new();
+        let mut open: Option<(i64, i64, u64)> = None;
+        for (low, high, cells) in tiles {
+            open = Some(match open {
+                None => (low, high, cells),
+                Some((start, end, sum)) if low <= end || sum + cells <= BAND_CELLS => {
+                    (start, end.max(high), sum + cells)
+                }
+                Some(full) => {
+                    push_band(&mut bands, full);
+                    (low, high, cells)
+                }
+            });
+        }
+        if let Some(last) = open {
+            push_band(&mut bands, last);
+        }
+        bands
+    }
+
+    /// The batches of one band.
+    fn read_band(&self, plan: &ReadPlan, band: &Range) -> Result<VecDeque<RecordBatch>> {
+        let mut selections = plan.selections.clone();
+        if let (Some(first), Some((low, high))) = (selections.first_mut(), band.as_signed()) {
+            *first = first.clip(low, high);
+        }
+        let tiles: Vec<(&Fragment, u64)> = self
+            .fragments
+            .iter()
+            .flat_map(|fragment| {
+                let found = fragment.metadata.rtree.search(|bounds| {
+                    bounds.iter().zip(&selections).all(|(bounds, selection)| match bounds {
+                        Range::Signed(low, high) => selection.intersects(*low, *high),
+                        _ => true,
+                    })
+                });
+                found.into_iter().map(|tile| (fragment.as_ref(), tile as u64))
+            })
+            .collect();
+        let read = tiles
+            .par_iter()
+            .map(|(fragment, tile)| self.read_tile(plan, &selections, fragment, *tile))
+            .collect::<Result<Vec<_>>>()?;
+        let mut batches: VecDeque<RecordBatch> = read.into_iter().flatten().collect();
+        if plan.merge && !batches.is_empty() {
+            let schema = batches[0].schema();
+            let all = concat_batches(&schema, batches.iter()).in_object(self.display())?;
+            batches = [newest(&all, self.schema.dimensions.len()).in_object(self.display())?].into();
+        }
+        if plan.times {
+            for batch in &mut batches {
+                *batch = self.without_deleted(batch)?;
+            }
+        }
+        let finished = batches.iter().filter(|batch| batch.num_rows() > 0);
+        finished.map(|batch| batch.project(&plan.wanted).in_object(self.display())).collect()
+    }
+
+    /// The selected cells of one tile, or `None` where there are none.
+    fn read_tile(
+        &self,
+        plan: &ReadPlan,
+        selections: &[Selection],
+        fragment: &Fragment,
+        tile: u64,
+    ) -> Result<Option<RecordBatch>> {
+        let store = &*self.store;
+        let dimensions = self.schema.dimensions.len();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(plan.fetched.len());
+        for (index, field) in plan.fetched.iter().take(dimensions).enumerate() {
+            let field_id = Field::Dimension(index);
+            columns.push(fragment.read_column(store, field_id, tile, field.data_type())?);
+        }
+        let kept = self.kept(selections, &columns);
+        let cells = fragment.metadata.tile_cells(tile) as usize;
+        let keep = match kept {
+            Some(keep) if keep.true_count() == 0 => return Ok(None),
+            Some(keep) if keep.true_count() < cells => Some(keep),
+            _ => None,
+        };
+        for field in plan.fetched.iter().skip(dimensions) {
+            columns.push(self.read_attribute(fragment, tile, field)?);
+        }
+        let mut fields = plan.fetched.clone();
+        if plan.times {
+            let written = match fragment.metadata.footer.has_timestamps {
+                true => fragment.read_u64s(store, Field::Timestamps, tile)?,
+                false => vec![fragment.name.start; cells],
+            };
+            let deleted = match fragment.metadata.footer.has_delete_metadata {
+                true => fragment.read_u64s(store, Field::DeleteTimestamps, tile)?,
+                false => vec![u64::MAX; cells],
+            };
+            for (name, values) in [(WRITTEN_AT, written), (DELETED_AT, deleted)] {
+                fields.push(ArrowField::new(name, DataType::UInt64, false));
+                columns.push(Arc::new(UInt64Array::from(values)));
+            }
+            let processed = self.deletes.iter().enumerate().map(|(index, delete)| {
+                let done = fragment.metadata.processed_conditions.contains(&delete.marker);
+                (processed_name(index), vec![u64::from(done); cells])
+            });
+            for (name, values) in processed {
+                fields.push(ArrowField::new(name, DataType::UInt64, false));
+                columns.push(Arc::new(UInt64Array::from(values)));
+            }
+        }
+        let object = || store.display(&fragment.object(Field::Dimension(0), FieldFile::Fixed));
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns);
+        let batch = batch.in_object(object())?;
+        match keep {
+            Some(keep) => filter_record_batch(&batch, &keep).in_object(object()).map(Some),
+            None => Ok(Some(batch)),
+        }
+    }
+
+    /// Which cells of a tile are selected and inside the current domain; `None` for all of them.
+    fn kept(&self, selections: &[Selection], dimensions: &[ArrayRef]) -> Option<BooleanArray> {
+        let current = self.schema.current_domain.as_deref().unwrap_or_default();
+        let mut keep: Option<Vec<bool>> = None;
+        for (index, (column, selection)) in dimensions.iter().zip(selections).enumerate() {
+            let Some(values) = column.as_primitive_opt::<Int64Type>() else { continue };
+            let domain = current.get(index).and_then(Range::as_signed);
+            let (low, high) = domain.unwrap_or((i64::MIN, i64::MAX));
+            let values = values.values();
+            let (least, most) = values
+                .iter()
+                .fold((i64::MAX, i64::MIN), |(least, most), &v| (least.min(v), most.max(v)));
+            if low <= least && most <= high && selection.covers(least, most) {
+                continue;
+            }
+            let selection = selection.clip(low, high);
+            let keep = keep.get_or_insert_with(|| vec![true; values.len()]);
+            for (keep, &value) in keep.iter_mut().zip(values) {
+                *keep = *keep && selection.contains(value);
+            }
+        }
+        keep.map(BooleanArray::from)
+    }
+
+    /// The cells of an attribute over one tile; what a fragment does not know reads as the fill.
+    fn read_attribute(
+        &self,
+        fragment: &Fragment,
+        tile: u64,
+        field: &ArrowField,
+    ) -> Result<ArrayRef> {
+        let name = field.name();
+        let cells = fragment.metadata.tile_cells(tile) as usize;
+        let Some((_, wanted)) = self.schema.attribute(name) else {
+            return Err(self.no_column(name));
+        };
+        let plain = match field.data_type() {
+            DataType::Dictionary(index, _) => index.as_ref(),
+            other => other,
+        };
+        let codes = match fragment.schema.attribute(name) {
+            Some((index, stored)) => {
+                if stored.datatype != wanted.datatype || stored.is_var() != wanted.is_var() {
+                    return Err(Error::new(
+                        ErrorKind::Unsupported,
+                        self.display(),
+                        format!(
+                            "column '{name}': fragment {} holds {}, the array now {}",
+                            fragment.name,
+                            stored.datatype.name(),
+                            wanted.datatype.name()
+                        ),
+                    ));
+                }
+                fragment.read_column(&*self.store, Field::Attribute(index), tile, plain)?
+            }
+            None => {
+                let valid = !wanted.nullable || wanted.fill_valid;
+                let validity = wanted.nullable.then(|| vec![u8::from(valid); cells]);
+                let offsets = wanted.is_var().then(|| {
+                    (0..cells as u64).map(|cell| cell * wanted.fill.len() as u64).collect()
+                });
+                arrow_types::cells(plain, wanted.fill.repeat(cells), offsets, validity)
+                    .in_object(self.display())?
+            }
+        };
+        match (&wanted.enumeration, field.data_type()) {
+            (Some(enumeration), DataType::Dictionary(..)) => {
+                let Some((_, values)) = self.enumerations.get(enumeration) else {
+                    return Err(self.no_column(enumeration));
+                };
+                arrow_types::dictionary(&codes, values)
+                    .map_err(|e| e.context(format_args!("column '{name}'")))
+                    .in_object(self.display())
+            }
+            _ => Ok(codes),
+        }
+    }
+
+    /// Drops cells that were deleted at or before the time of this array.
+    fn without_deleted(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let times = |name: &str| {
+            batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<UInt64Array>())
+        };
+        let (Some(written), Some(deleted)) = (times(WRITTEN_AT), times(DELETED_AT)) else {
+            return Ok(batch.clone());
+        };
+        // The last representable time stands for never.
+        let mut keep: Vec<bool> =
+            deleted.values().iter().map(|&time| time == u64::MAX || time > self.at).collect();
+        for (index, Delete { at, keep: condition, .. }) in self.deletes.iter().enumerate() {
+            let Some(processed) = times(&processed_name(index)) else { continue };
+            let stays = self.holds(condition, batch)?;
+            for (cell, keep) in keep.iter_mut().enumerate() {
+                let applies = written.value(cell) <= *at && processed.value(cell) == 0;
+                *keep = *keep && (!applies || stays.value(cell));
+            }
+        }
+        filter_record_batch(batch, &BooleanArray::from(keep)).in_object(self.display())
+    }
+
+    fn holds(&self, condition: &Condition, batch: &RecordBatch) -> Result<BooleanArray> {
+        condition::evaluate(condition, batch).in_object(self.display())
+    }
+}
+
+impl SparseRead<'_> {
+    /// The schema of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+}
+
+impl Iterator for SparseRead<'_> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Some(Ok(batch));
+            }
+            let band = self.bands.pop_front()?;
+            match self.array.read_band(&self.plan, &band) {
+                Ok(batches) => self.ready = batches,
+                Err(error) => {
+                    self.bands.clear();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+/// A band that leaves nothing out.
+fn everything(bounds: Option<&Range>) -> Range {
+    match bounds {
+        Some(Range::Bytes(..)) => Range::Bytes(Vec::new(), Vec::new()),
+        _ => Range::Signed(i64::MIN, i64::MAX),
+    }
+}
+
+/// Adds a band, cut evenly where its tiles hold too many cells for one.
+fn push_band(bands: &mut VecDeque<Range>, (low, high, cells): (i64, i64, u64)) {
+    let rows = (high - low) as u64 + 1;
+    let parts = cells.div_ceil(2 * BAND_CELLS).clamp(1, rows);
+    let step = rows.div_ceil(parts) as i64;
+    let mut start = low;
+    while start <= high {
+        let end = start.saturating_add(step - 1).min(high);
+        bands.push_back(Range::Signed(start, end));
+        start = end + 1;
+    }
+}
+
+fn processed_name(delete: usize) -> String {
+    format!("__processed_{delete}")
+}
+
+/// The newest version of each cell, in row-major order.
+fn newest(
+    batch: &RecordBatch,
+    dimensions: usize,
+) -> Result<RecordBatch, arrow_schema::ArrowError> {
+    let written = batch
+        .column_by_name(WRITTEN_AT)
+        .and_then(|column| column.as_any().downcast_ref::<UInt64Array>())
+        .ok_or_else(|| arrow_schema::ArrowError::SchemaError("no times to merge by".to_owned()))?;
+    let mut order: Vec<u64> = (0..batch.num_rows() as u64).collect();
+    let compare = comparators(batch, dimensions)?;
+    order.sort_by(|&a, &b| {
+        let (a, b) = (a as usize, b as usize);
+        compare(a, b).then_with(|| written.value(b).cmp(&written.value(a))).then_with(|| b.cmp(&a))
+    });
+    order.dedup_by(|next, first| compare(*first as usize, *next as usize).is_eq());
+    take_record_batch(batch, &UInt64Array::from(order))
+}
+
+/// Compares two rows of a batch by their coordinates.
+fn comparators(
+    batch: &RecordBatch,
+    dimensions: usize,
+) -> Result<impl Fn(usize, usize) -> std::cmp::Ordering, arrow_schema::ArrowError> {
+    let columns = (0..dimensions)
+        .map(|index| {
+            let column = batch.column(index);
+            arrow_ord::ord::make_comparator(column, column, Default::default())
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(move |a, b| {
+        columns.iter().fold(std::cmp::Ordering::Equal, |order, compare| {
+            order.then_with(|| compare(a, b))
+        })
+    })
+}

@@ -1,0 +1,16 @@
+//! SOMA objects over stored TileDB arrays and groups: Arrow in, Arrow out.
+
+pub mod array;
+mod condition;
+pub mod create;
+mod error;
+mod fragment_writer;
+pub mod layout;
+mod object;
+pub mod private;
+pub mod value_filter;
+
+pub use array::{Array, Selection, SparseReadOptions};
+pub use error::{Error, ErrorKind, Result};
+pub use fragment_writer::FragmentSink;
+pub use object::{Object, SomaType, is_group, keys, member_name};

@@ -1,0 +1,289 @@
+//! SOMA objects: what is stored at a path, its metadata and its members.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use vacuole_store::{Store, Uri, join};
+use vacuole_tiledb::group::{self, GroupDetails, Member, MemberKind};
+use vacuole_tiledb::metadata::{self, MetadataValue};
+use vacuole_tiledb::TimestampedName;
+
+use crate::array::{Array, METADATA_FOLDER};
+use crate::error::{Error, ErrorKind, InObject, Result};
+
+/// The folder of a group's details.
+pub(crate) const GROUP_FOLDER: &str = "__group";
+
+/// The metadata keys of the SOMA encoding.
+pub mod keys {
+    /// What an object is.
+    pub const OBJECT_TYPE: &str = "soma_object_type";
+    /// The version of the encoding.
+    pub const ENCODING_VERSION: &str = "soma_encoding_version";
+    /// The version that is written.
+    pub const ENCODING_VERSION_VALUE: &str = "1.1.0";
+    /// Says on an experiment that it is one of SOMA's.
+    pub const DATASET_TYPE: &str = "dataset_type";
+    /// The name that a data frame's index had in pandas, as JSON.
+    pub const INDEX_NAME: &str = "soma_dataframe_original_index_name";
+    /// `uns` on collections that hold AnnData's `uns`.
+    pub const TILEDBSOMA_TYPE: &str = "soma_tiledbsoma_type";
+    /// Says that a data frame was an array of strings.
+    pub const UNS_HINT: &str = "soma_uns_outgest_hint";
+    /// Keys that begin so belong to SOMA.
+    pub const RESERVED_PREFIX: &str = "soma_";
+}
+
+/// The kinds of SOMA objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SomaType {
+    /// The root: `obs` and `ms`.
+    Experiment,
+    /// One measured modality: `var`, `X`, `obsm` and the rest.
+    Measurement,
+    /// Named members.
+    Collection,
+    /// A table.
+    DataFrame,
+    /// A sparse matrix of any number of dimensions.
+    SparseNdArray,
+    /// A dense array of any number of dimensions.
+    DenseNdArray,
+    /// A spatial scene.
+    Scene,
+    /// Points in space.
+    PointCloudDataFrame,
+    /// Shapes in space.
+    GeometryDataFrame,
+    /// An image at several resolutions.
+    MultiscaleImage,
+}
+
+impl SomaType {
+    const ALL: [(Self, &'static str); 10] = [
+        (Self::Experiment, "SOMAExperiment"),
+        (Self::Measurement, "SOMAMeasurement"),
+        (Self::Collection, "SOMACollection"),
+        (Self::DataFrame, "SOMADataFrame"),
+        (Self::SparseNdArray, "SOMASparseNDArray"),
+        (Self::DenseNdArray, "SOMADenseNDArray"),
+        (Self::Scene, "SOMAScene"),
+        (Self::PointCloudDataFrame, "SOMAPointCloudDataFrame"),
+        (Self::GeometryDataFrame, "SOMAGeometryDataFrame"),
+        (Self::MultiscaleImage, "SOMAMultiscaleImage"),
+    ];
+
+    /// Its name in the SOMA encoding.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    /// The kind of a name in the SOMA encoding.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, other)| *other == name).map(|(kind, _)| *kind)
+    }
+}
+
+impl fmt::Display for SomaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A SOMA object as it was at one time.
+#[derive(Clone, Debug)]
+pub struct Object {
+    store: Arc<dyn Store>,
+    path: String,
+    at: u64,
+    is_group: bool,
+    soma_type: SomaType,
+    metadata: BTreeMap<String, MetadataValue>,
+}
+
+impl Object {
+    /// Opens the object at a path or URI, as it was at time `at` (milliseconds since 1970; `u64::MAX` is now).
+    pub fn open_uri(uri: &str, at: u64) -> Result<Self> {
+        Self::open(vacuole_store::open(&Uri::parse(uri)?)?, "", at)
+    }
+
+    /// Opens the object at a path of a store.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) where there is no SOMA object.
+    pub fn open(store: Arc<dyn Store>, path: &str, at: u64) -> Result<Self> {
+        let is_group = !store.list(&join(path, GROUP_FOLDER))?.is_empty()
+            || store.size(&join(path, "__tiledb_group.tdb"))?.is_some();
+        if !is_group && !Array::exists(&*store, path)? {
+            return Err(Error::not_found(store.display(path), "there is no SOMA object here"));
+        }
+        let metadata = read_metadata(&*store, path, at)?;
+        let Some(name) = metadata.get(keys::OBJECT_TYPE).and_then(MetadataValue::as_str) else {
+            let message = format!("there is no SOMA object here: no metadata '{}'", keys::OBJECT_TYPE);
+            return Err(Error::not_found(store.display(path), message));
+        };
+        let Some(soma_type) = SomaType::from_name(name) else {
+            let message = format!("SOMA objects of type '{name}' are not known");
+            return Err(Error::new(ErrorKind::Unsupported, store.display(path), message));
+        };
+        let version = metadata.get(keys::ENCODING_VERSION).and_then(MetadataValue::as_str);
+        if !matches!(version, Some("1" | "1.0.0" | "1.1.0")) {
+            let message = format!(
+                "expected a SOMA encoding of version 1 to 1.1.0, found {}",
+                version.unwrap_or("none")
+            );
+            return Err(Error::new(ErrorKind::Unsupported, store.display(path), message));
+        }
+        Ok(Self { store, path: path.to_owned(), at, is_group, soma_type, metadata })
+    }
+
+    /// The kind of object.
+    pub fn soma_type(&self) -> SomaType {
+        self.soma_type
+    }
+
+    /// Its metadata, SOMA's own keys included.
+    pub fn metadata(&self) -> &BTreeMap<String, MetadataValue> {
+        &self.metadata
+    }
+
+    /// The store it is in.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Its path in the store.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What an error or a message calls it.
+    pub fn display(&self) -> String {
+        self.store.display(&self.path)
+    }
+
+    /// Whether it has members.
+    pub fn is_group(&self) -> bool {
+        self.is_group
+    }
+
+    /// Its members in the order of their names; none where it is an array.
+    pub fn members(&self) -> Result<Vec<Member>> {
+        let mut members = match self.is_group {
+            true => read_members(&*self.store, &self.path, self.at)?,
+            false => Vec::new(),
+        };
+        members.sort_by(|a, b| member_name(a).cmp(member_name(b)));
+        Ok(members)
+    }
+
+    /// The names of its members, sorted.
+    pub fn member_names(&self) -> Result<Vec<String>> {
+        Ok(self.members()?.iter().map(|member| member_name(member).to_owned()).collect())
+    }
+
+    /// Opens a member, or returns `None` where there is none of that name.
+    pub fn member(&self, name: &str) -> Result<Option<Self>> {
+        let members = self.members()?;
+        let Some(member) = members.iter().find(|member| member_name(member) == name) else {
+            return Ok(None);
+        };
+        let opened = if member.relative {
+            let path = join(&self.path, member.uri.trim_end_matches('/'));
+            Self::open(Arc::clone(&self.store), &path, self.at)
+        } else {
+            Self::open(vacuole_store::open(&Uri::parse(&member.uri)?)?, "", self.at)
+        };
+        opened.map(Some)
+    }
+
+    /// Opens a member that must be there.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), with the names that there are.
+    pub fn expect_member(&self, name: &str) -> Result<Self> {
+        match self.member(name)? {
+            Some(member) => Ok(member),
+            None => {
+                let names = self.member_names()?.join(", ");
+                let message = format!("expected a member '{name}', found {names}");
+                Err(Error::not_found(self.display(), message))
+            }
+        }
+    }
+
+    /// Its array.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) where it is a group.
+    pub fn array(&self) -> Result<Array> {
+        if self.is_group {
+            let message = format!("expected an array, found a {}", self.soma_type);
+            return Err(Error::new(ErrorKind::InvalidInput, self.display(), message));
+        }
+        Array::open(Arc::clone(&self.store), &self.path, self.at)
+    }
+}
+
+/// The name of a member: what its group calls it, or its URI where that is all there is.
+pub fn member_name(member: &Member) -> &str {
+    member.name.as_deref().unwrap_or(&member.uri)
+}
+
+/// Whether a member is a group.
+pub fn is_group(member: &Member) -> bool {
+    member.kind == MemberKind::Group
+}
+
+/// Timestamped files of a folder, oldest first, without those that a vacuum has listed.
+fn timestamped(store: &dyn Store, folder: &str, at: u64) -> Result<Vec<String>> {
+    let names: Vec<String> = store
+        .list(folder)?
+        .into_iter()
+        .filter(|entry| !entry.is_folder)
+        .map(|entry| entry.name)
+        .collect();
+    let mut vacuumed = Vec::new();
+    for name in names.iter().filter(|name| name.ends_with(".vac")) {
+        let text = String::from_utf8_lossy(&store.read(&join(folder, name))?).into_owned();
+        vacuumed.extend(text.lines().filter_map(|line| line.rsplit('/').next().map(str::to_owned)));
+    }
+    let mut found = Vec::new();
+    for name in names {
+        if name.ends_with(".vac") || vacuumed.contains(&name) {
+            continue;
+        }
+        let parsed = TimestampedName::parse(&name).in_object(store.display(&join(folder, &name)))?;
+        if parsed.is_within(at) {
+            found.push((parsed.start, name));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, name)| name).collect())
+}
+
+fn read_metadata(
+    store: &dyn Store,
+    path: &str,
+    at: u64,
+) -> Result<BTreeMap<String, MetadataValue>> {
+    let folder = join(path, METADATA_FOLDER);
+    let mut entries = BTreeMap::new();
+    for name in timestamped(store, &folder, at)? {
+        let object = join(&folder, &name);
+        metadata::apply(&mut entries, &store.read(&object)?).in_object(store.display(&object))?;
+    }
+    Ok(entries)
+}
+
+fn read_members(store: &dyn Store, path: &str, at: u64) -> Result<Vec<Member>> {
+    let folder = join(path, GROUP_FOLDER);
+    let mut files = Vec::new();
+    for name in timestamped(store, &folder, at)? {
+        let object = join(&folder, &name);
+        files.push(GroupDetails::read(&store.read(&object)?).in_object(store.display(&object))?);
+    }
+    Ok(group::members(files))
+}

@@ -1,0 +1,80 @@
+//! Columns whose names resemble one that does not exist.
+
+/// Names longer than this are not compared: the cost grows with the product of the lengths.
+const LONGEST: usize = 100;
+
+/// The names nearest to `wanted`, nearest first, at most three; empty where none is near.
+pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let plain = |name: &str| -> Vec<char> { name.to_lowercase().chars().collect() };
+    let target = plain(wanted);
+    if target.len() > LONGEST {
+        return Vec::new();
+    }
+    let mut found: Vec<(usize, &str)> = names
+        .filter_map(|name| {
+            let candidate = plain(name);
+            if candidate.len() > LONGEST {
+                return None;
+            }
+            let distance = edits(&target, &candidate);
+            let allowed = (target.len().max(candidate.len()) / 3).max(1);
+            (distance <= allowed && distance < target.len()).then_some((distance, name))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// Insertions, deletions and replacements from one name to the other.
+fn edits(left: &[char], right: &[char]) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.iter().enumerate() {
+        let mut diagonal = i;
+        let mut behind = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = behind;
+        }
+        for (cell, r) in row.iter_mut().skip(1).zip(right) {
+            let replaced = diagonal + usize::from(l != r);
+            diagonal = *cell;
+            behind = replaced.min(diagonal + 1).min(behind + 1);
+            *cell = behind;
+        }
+    }
+    row.last().copied().unwrap_or(left.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chars(text: &str) -> Vec<char> {
+        text.chars().collect()
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        for (left, right, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("sex", "sexx", 1),
+            ("flaw", "lawn", 2),
+        ] {
+            assert_eq!(edits(&chars(left), &chars(right)), expected, "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn near_names_come_first() {
+        let names = ["cell_type", "cell_types_fine", "tissue", "Sex", "n_genes"];
+        let near = |wanted: &str| nearest(wanted, names.iter().copied());
+        assert_eq!(near("celltype"), ["cell_type"]);
+        assert_eq!(near("sex"), ["Sex"]);
+        assert_eq!(near("n_gene"), ["n_genes"]);
+        assert!(near("donor").is_empty());
+        assert!(near("x").is_empty());
+        assert!(near(&"x".repeat(100_000)).is_empty());
+    }
+}

@@ -1,0 +1,89 @@
+//! What can go wrong between a program and its objects.
+
+use std::fmt;
+use std::io;
+
+/// The result of an operation on a store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no such object or folder.
+    NotFound,
+    /// There is one already, and it was not to be replaced.
+    AlreadyExists,
+    /// The credentials or the file's mode do not allow it.
+    PermissionDenied,
+    /// No space is left, or a quota is used up.
+    NoSpace,
+    /// The object is shorter than what was asked of it.
+    Truncated,
+    /// The URI or path cannot be used.
+    InvalidInput,
+    /// The scheme or operation is not supported.
+    Unsupported,
+    /// Anything else the system reports.
+    Io,
+}
+
+/// An error that names the object and what was being done to it.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    object: String,
+    doing: String,
+    source: Option<io::Error>,
+}
+
+impl Error {
+    /// An error of `kind` while `doing` something (`"read"`, `"cannot be used: ..."`) to `object`.
+    pub fn new(kind: ErrorKind, object: impl Into<String>, doing: impl Into<String>) -> Self {
+        Self { kind, object: object.into(), doing: doing.into(), source: None }
+    }
+
+    pub(crate) fn io(object: impl Into<String>, doing: &str, source: io::Error) -> Self {
+        let kind = match source.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ErrorKind::PermissionDenied
+            }
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => ErrorKind::NoSpace,
+            io::ErrorKind::UnexpectedEof => ErrorKind::Truncated,
+            io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => ErrorKind::InvalidInput,
+            _ => ErrorKind::Io,
+        };
+        Self { kind, object: object.into(), doing: doing.to_owned(), source: Some(source) }
+    }
+
+    /// What the caller can do about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The object, as its URI or file name.
+    pub fn object(&self) -> &str {
+        &self.object
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.doing)?;
+        match &self.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The text holds the source's already.
+        self.source.as_ref().and_then(std::error::Error::source)
+    }
+}

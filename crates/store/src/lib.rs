@@ -1,0 +1,101 @@
+//! URIs to objects: listing, ranged reads, and writes that are never half visible.
+//!
+//! A [`Store`] is rooted at one URI and names objects by `/`-separated paths below it. An object appears
+//! whole or not at all, and a folder appears together with its first object, as in a bucket. What was put
+//! survives a crash of the machine once [`Store::flush`] has returned.
+
+mod error;
+mod local;
+mod uri;
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use error::{Error, ErrorKind, Result};
+pub use local::LocalStore;
+pub use uri::Uri;
+
+/// The folder below a store's root in which everything lives that TileDB does not know.
+pub const PRIVATE_FOLDER: &str = "__vacuole";
+
+/// One name in a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The last part of the path.
+    pub name: String,
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// The size in bytes; 0 for a folder.
+    pub size: u64,
+}
+
+/// Objects below one root.
+pub trait Store: Debug + Send + Sync {
+    /// What an error or a message calls the object at `path`.
+    fn display(&self, path: &str) -> String;
+
+    /// The names directly in a folder, sorted; none where there is no such folder.
+    fn list(&self, folder: &str) -> Result<Vec<Entry>>;
+
+    /// The size of an object in bytes, or `None` where there is none.
+    fn size(&self, path: &str) -> Result<Option<u64>>;
+
+    /// The bytes of several ranges of an object, in the order asked for.
+    ///
+    /// # Errors
+    /// [`Truncated`](ErrorKind::Truncated) where the object ends before a range does.
+    fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>>;
+
+    /// A whole object.
+    fn read(&self, path: &str) -> Result<Vec<u8>>;
+
+    /// Puts an object in one piece, in the place of one that is there.
+    fn put(&self, path: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Puts an object unless there is one.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) where there is one; of several writers one wins.
+    fn put_new(&self, path: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Starts an object of unknown size.
+    fn writer(&self, path: &str) -> Result<Box<dyn ObjectWriter>>;
+
+    /// Removes an object; one that is not there is no error.
+    fn remove(&self, path: &str) -> Result<()>;
+
+    /// Removes a folder and all that is in it; one that is not there is no error.
+    fn remove_folder(&self, folder: &str) -> Result<()>;
+
+    /// Returns when everything put before survives a crash of the machine.
+    fn flush(&self) -> Result<()>;
+}
+
+/// An object that is being written; it appears when it is finished, and never if this is dropped.
+pub trait ObjectWriter: Debug + Send {
+    /// Appends bytes.
+    fn append(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Makes the object appear, in the place of one that is there.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Opens the store at a URI. Nothing is created.
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported) for schemes that are not read and written.
+pub fn open(uri: &Uri) -> Result<Arc<dyn Store>> {
+    match uri {
+        Uri::Local(path) => Ok(Arc::new(LocalStore::new(path))),
+    }
+}
+
+/// Joins two paths below a root; an empty one is the root itself.
+pub fn join(folder: &str, name: &str) -> String {
+    match (folder, name) {
+        ("", name) => name.to_owned(),
+        (folder, "") => folder.to_owned(),
+        (folder, name) => format!("{folder}/{name}"),
+    }
+}

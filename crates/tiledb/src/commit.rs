@@ -1,0 +1,202 @@
+//! Which fragments and deletes of an array count, from the names and files under `__commits`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bytes::Cursor;
+use crate::error::{Error, Result};
+use crate::timestamps::TimestampedName;
+
+/// A delete that was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteCommit {
+    /// The name that fragments use for it, `__commits/<name>.del`.
+    pub marker: String,
+    /// When cells were deleted: it applies to cells written at this time or before.
+    pub at: u64,
+    /// Its bytes, a generic tile, where they were inside a consolidated commits file; else they are in
+    /// the file that `marker` names.
+    pub inline: Option<Vec<u8>>,
+}
+
+/// What is committed in an array.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// The fragments' folder names, by time.
+    pub fragments: Vec<TimestampedName>,
+    /// The deletes, by time.
+    pub deletes: Vec<DeleteCommit>,
+}
+
+/// Files under `__commits` whose contents [`Commits::resolve`] needs.
+pub fn needs_contents(file: &str) -> bool {
+    [".con", ".ign", ".vac"].iter().any(|suffix| file.ends_with(suffix))
+}
+
+impl Commits {
+    /// Resolves a listing of `__commits`: `names` of its files, and `contents` of those for which
+    /// [`needs_contents`] holds.
+    ///
+    /// Files of unknown kinds are passed over, as libtiledb does. Only what is complete at time `at`
+    /// counts.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for updates (`.upd`); [`Corrupt`](crate::ErrorKind::Corrupt)
+    /// for names and consolidated files that cannot be taken apart.
+    pub fn resolve<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+        contents: &BTreeMap<String, Vec<u8>>,
+        at: u64,
+    ) -> Result<Self> {
+        let mut ignored = BTreeSet::new();
+        let mut vacuumed = BTreeSet::new();
+        for (file, bytes) in contents {
+            if file.ends_with(".ign") {
+                ignored.extend(lines(bytes).map(|line| last_part(&line).to_owned()));
+            } else if let Some(stem) = file.strip_suffix(".vac") {
+                if TimestampedName::parse(stem)?.is_within(at) {
+                    vacuumed.extend(lines(bytes).map(|line| last_part(&line).to_owned()));
+                }
+            }
+        }
+        let mut fragments = BTreeSet::new();
+        let mut deletes: BTreeMap<String, DeleteCommit> = BTreeMap::new();
+        let mut delete = |file: &str, inline: Option<Vec<u8>>| -> Result<()> {
+            let name = TimestampedName::parse(file.strip_suffix(".del").unwrap_or(file))?;
+            if name.is_within(at) && !vacuumed.contains(file) {
+                let marker = format!("__commits/{file}");
+                let commit = DeleteCommit { marker, at: name.start, inline };
+                deletes.entry(file.to_owned()).or_insert(commit);
+            }
+            Ok(())
+        };
+        for file in names {
+            if let Some(fragment) = file.strip_suffix(".wrt") {
+                fragments.insert(fragment.to_owned());
+            } else if file.ends_with(".del") {
+                delete(file, None)?;
+            } else if file.ends_with(".upd") {
+                return Err(Error::unsupported(format!("updates are not read: {file}")));
+            }
+        }
+        for (file, bytes) in contents.iter().filter(|(file, _)| file.ends_with(".con")) {
+            for entry in consolidated(bytes).map_err(|e| e.in_object(file))? {
+                let name = last_part(&entry.path);
+                if ignored.contains(name) {
+                    continue;
+                }
+                match name.strip_suffix(".wrt") {
+                    Some(fragment) => {
+                        fragments.insert(fragment.to_owned());
+                    }
+                    None => delete(name, entry.content.map(<[u8]>::to_vec))?,
+                }
+            }
+        }
+        let mut fragments = fragments
+            .iter()
+            .filter(|name| !vacuumed.contains(name.as_str()))
+            .map(|name| TimestampedName::parse(name))
+            .collect::<Result<Vec<_>>>()?;
+        fragments.retain(|name| name.is_within(at));
+        fragments.sort();
+        let mut deletes: Vec<_> = deletes.into_values().collect();
+        deletes.sort_by_key(|delete| delete.at);
+        Ok(Self { fragments, deletes })
+    }
+}
+
+/// The bytes of a consolidated commits file that commits `fragments` of one array at once.
+///
+/// One line for each, relative to the array: `__commits/<fragment>.wrt`, ended by a line feed.
+pub fn consolidated_commits<'a>(
+    fragments: impl IntoIterator<Item = &'a TimestampedName>,
+) -> Vec<u8> {
+    fragments.into_iter().fold(String::new(), |out, name| out + &format!("__commits/{name}.wrt\n")).into_bytes()
+}
+
+struct Entry<'a> {
+    path: String,
+    content: Option<&'a [u8]>,
+}
+
+/// Lines of paths; behind the line of a `.del`, u64 size and as many bytes.
+fn consolidated(bytes: &[u8]) -> Result<Vec<Entry<'_>>> {
+    let mut cursor = Cursor::new(bytes);
+    let mut entries = Vec::new();
+    while cursor.remaining() > 0 {
+        let at = cursor.position();
+        let line = bytes.get(at..).unwrap_or_default();
+        let length = line.iter().position(|&byte| byte == b'\n').ok_or_else(|| {
+            Error::corrupt("consolidated commits: expected a line feed").at(at as u64)
+        })?;
+        let path = cursor.take(length, "commit path")?;
+        cursor.take(1, "line feed")?;
+        let path = String::from_utf8(path.to_vec())
+            .map_err(|e| Error::corrupt(format!("commit path: {e}")).at(at as u64))?;
+        let content = match path.ends_with(".del") {
+            true => Some(cursor.lp64("delete condition")?),
+            false if path.ends_with(".wrt") => None,
+            false => {
+                let message = format!("commit path: expected .wrt or .del, found '{path}'");
+                return Err(Error::corrupt(message).at(at as u64));
+            }
+        };
+        entries.push(Entry { path, content });
+    }
+    Ok(entries)
+}
+
+fn lines(bytes: &[u8]) -> impl Iterator<Item = String> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    text.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect::<Vec<_>>().into_iter()
+}
+
+fn last_part(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn resolve(names: &[&str], contents: &[(&str, &str)], at: u64) -> Vec<String> {
+        let contents =
+            contents.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect();
+        let commits = Commits::resolve(names.iter().copied(), &contents, at).unwrap();
+        commits.fragments.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_consolidated_file_commits_all_its_fragments_at_once() {
+        let names = [TimestampedName::new(5, "a", Some(22)), TimestampedName::new(6, "b", Some(22))];
+        let bytes = String::from_utf8(consolidated_commits(&names)).unwrap();
+        let contents = [("__5_6_x_22.con", bytes.as_str())];
+        assert_eq!(resolve(&[], &contents, u64::MAX), ["__5_5_a_22", "__6_6_b_22"]);
+        assert_eq!(resolve(&[], &contents, 5), ["__5_5_a_22"]);
+    }
+
+    #[test]
+    fn ignored_entries_do_not_hide_single_commits() {
+        let contents = [("c.con", "__commits/__1_1_a_22.wrt\n"), ("i.ign", "__commits/__1_1_a_22.wrt\n")];
+        assert!(resolve(&[], &contents, 9).is_empty());
+        assert_eq!(resolve(&["__1_1_a_22.wrt"], &contents, 9), ["__1_1_a_22"]);
+    }
+
+    #[test]
+    fn vacuum_lists_hide_fragments_once_their_time_is_in_view() {
+        let contents = [("__1_2_v_22.vac", "/__fragments/__1_1_a_22\n")];
+        assert_eq!(resolve(&["__1_1_a_22.wrt"], &contents, 1), ["__1_1_a_22"]);
+        assert!(resolve(&["__1_1_a_22.wrt"], &contents, 2).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_resolved_or_refused(bytes: Vec<u8>, text in "(__commits/__1_1_a_22\\.(wrt|del)\n?){0,3}") {
+            for bytes in [bytes, text.into_bytes()] {
+                let contents = [("__1_1_x_22.con".to_owned(), bytes)].into();
+                let _ = Commits::resolve([], &contents, u64::MAX);
+            }
+        }
+    }
+}

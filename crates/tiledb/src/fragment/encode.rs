@@ -1,0 +1,205 @@
+//! One tile of a fragment, filtered: the part of writing that can run on any thread.
+
+use super::statistics::{FieldKind, FieldStatistics, of_tile};
+use crate::datatype::{Datatype, Numeric};
+use crate::error::{Error, Result};
+use crate::filter::CellShape;
+use crate::schema::range::{float, signed, unsigned};
+use crate::schema::{ArraySchema, ArrayType, Range};
+
+/// The cells of one field over one tile, in the tile's order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FieldData<'a> {
+    /// Fixed-size cells, or the bytes of cells that vary in length, one after another.
+    pub data: &'a [u8],
+    /// For cells that vary in length: where each starts in `data`, in bytes.
+    pub offsets: Option<&'a [u64]>,
+    /// For fields that can be null: one byte a cell, 1 for a value and 0 for null.
+    pub validity: Option<&'a [u8]>,
+}
+
+/// One field of an encoded tile: the bytes to append to each of its files.
+#[derive(Clone, Debug)]
+pub struct EncodedField {
+    /// To append to the fixed file.
+    pub fixed: Vec<u8>,
+    /// To append to the var file.
+    pub var: Option<Vec<u8>>,
+    /// To append to the validity file.
+    pub validity: Option<Vec<u8>>,
+    /// The bytes of variable-length cells before filtering.
+    pub(super) var_size: u64,
+    pub(super) statistics: FieldStatistics,
+}
+
+/// One tile, encoded: attributes, then dimensions where the array is sparse.
+#[derive(Clone, Debug)]
+pub struct EncodedTile {
+    /// Its fields.
+    pub fields: Vec<EncodedField>,
+    /// How many cells it has.
+    pub cells: u64,
+    /// The rectangle around its cells; empty where the array is dense.
+    pub(super) bounds: Vec<Range>,
+}
+
+/// Filters the `cells` cells of one tile and computes its statistics.
+///
+/// `attributes` and `dimensions` are in the schema's order; `dimensions` is empty where the array is dense.
+/// Cells of a sparse tile must stand in the array's global order, which is not checked here.
+///
+/// # Errors
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput) where a field's size disagrees with the schema.
+pub fn encode_tile(
+    schema: &ArraySchema,
+    cells: u64,
+    attributes: &[FieldData<'_>],
+    dimensions: &[FieldData<'_>],
+) -> Result<EncodedTile> {
+    let sparse = schema.array_type == ArrayType::Sparse;
+    let expected = if sparse { schema.dimensions.len() } else { 0 };
+    if attributes.len() != schema.attributes.len() || dimensions.len() != expected {
+        return Err(Error::invalid(format!(
+            "tile: expected {} attributes and {expected} dimensions, found {} and {}",
+            schema.attributes.len(),
+            attributes.len(),
+            dimensions.len()
+        )));
+    }
+    if cells == 0 || (sparse && cells > schema.capacity) {
+        return Err(Error::invalid(format!(
+            "tile: expected 1 to {} cells, found {cells}",
+            schema.capacity
+        )));
+    }
+    let mut fields = Vec::with_capacity(attributes.len() + dimensions.len());
+    for (attribute, data) in schema.attributes.iter().zip(attributes) {
+        let kind = FieldKind::of_attribute(attribute);
+        check(&attribute.name, &kind, cells, data, attribute.nullable)?;
+        fields.push(encode_field(schema, &kind, &attribute.filters, data)?);
+    }
+    let mut bounds = Vec::with_capacity(dimensions.len());
+    for (index, (dimension, data)) in schema.dimensions.iter().zip(dimensions).enumerate() {
+        let kind = FieldKind::of_dimension(dimension.datatype, dimension.var);
+        check(&dimension.name, &kind, cells, data, false)?;
+        fields.push(encode_field(schema, &kind, schema.dimension_filters(index), data)?);
+        bounds.push(bounds_of(dimension.datatype, data));
+    }
+    Ok(EncodedTile { fields, cells, bounds })
+}
+
+fn check(
+    name: &str,
+    kind: &FieldKind,
+    cells: u64,
+    field: &FieldData<'_>,
+    nullable: bool,
+) -> Result<()> {
+    let fault = |what: &str, expected: u64, found: usize| {
+        Err(Error::invalid(format!("field '{name}': expected {expected} {what}, found {found}")))
+    };
+    match field.offsets {
+        Some(offsets) if kind.var => {
+            if offsets.len() as u64 != cells {
+                return fault("offsets", cells, offsets.len());
+            }
+            let inside = offsets.last().is_none_or(|&last| last <= field.data.len() as u64);
+            if !inside || !offsets.is_sorted() || offsets.first() != Some(&0) {
+                return Err(Error::invalid(format!(
+                    "field '{name}': expected offsets that rise from 0 within {} bytes",
+                    field.data.len()
+                )));
+            }
+        }
+        None if !kind.var => {
+            let expected = cells * kind.cell_size as u64;
+            if field.data.len() as u64 != expected {
+                return fault("bytes", expected, field.data.len());
+            }
+        }
+        _ => {
+            return Err(Error::invalid(format!(
+                "field '{name}': expected cells of {} length",
+                if kind.var { "variable" } else { "fixed" }
+            )));
+        }
+    }
+    match field.validity {
+        Some(validity) if nullable && validity.len() as u64 == cells => Ok(()),
+        None if !nullable => Ok(()),
+        found => fault(
+            "validity bytes",
+            if nullable { cells } else { 0 },
+            found.map_or(0, <[u8]>::len),
+        ),
+    }
+}
+
+fn encode_field(
+    schema: &ArraySchema,
+    kind: &FieldKind,
+    filters: &crate::filter::FilterPipeline,
+    field: &FieldData<'_>,
+) -> Result<EncodedField> {
+    let shape = |datatype: Datatype, cell_size| CellShape {
+        datatype,
+        cell_size,
+        version: crate::FORMAT_VERSION,
+    };
+    let data_size = if kind.var { kind.datatype.size() } else { kind.cell_size };
+    let data = filters.encode_tile(field.data, &shape(kind.datatype, data_size))?;
+    let (fixed, var) = match field.offsets {
+        None => (data, None),
+        Some(offsets) => {
+            let mut raw = Vec::with_capacity(offsets.len() * 8);
+            crate::bytes::put_u64s(&mut raw, offsets);
+            let shape = shape(Datatype::UInt64, 8);
+            (schema.offset_filters.encode_tile(&raw, &shape)?, Some(data))
+        }
+    };
+    let validity = match field.validity {
+        None => None,
+        Some(bytes) => {
+            Some(schema.validity_filters.encode_tile(bytes, &shape(Datatype::UInt8, 1))?)
+        }
+    };
+    Ok(EncodedField {
+        fixed,
+        var,
+        validity,
+        var_size: if kind.var { field.data.len() as u64 } else { 0 },
+        statistics: of_tile(kind, field.data, field.offsets, field.validity),
+    })
+}
+
+/// The smallest range around a tile's coordinates on one dimension.
+fn bounds_of(datatype: Datatype, field: &FieldData<'_>) -> Range {
+    if let Some(offsets) = field.offsets {
+        let ends = offsets.iter().skip(1).copied().chain([field.data.len() as u64]);
+        let cells = offsets.iter().zip(ends);
+        let cells = cells.filter_map(|(&start, end)| field.data.get(start as usize..end as usize));
+        let low = cells.clone().min().unwrap_or_default().to_vec();
+        return Range::Bytes(low, cells.max().unwrap_or_default().to_vec());
+    }
+    let cells = field.data.chunks_exact(datatype.size());
+    macro_rules! ends {
+        ($variant:ident, $values:expr, $type:ty) => {{
+            let (low, high) = $values.fold((<$type>::MAX, <$type>::MIN), |(low, high), value| {
+                (low.min(value), high.max(value))
+            });
+            Range::$variant(low, high)
+        }};
+    }
+    match datatype.numeric() {
+        Numeric::Signed if datatype.size() == 8 => {
+            ends!(Signed, u64s_from_le_iter(field.data).map(|value| value as i64), i64)
+        }
+        Numeric::Signed => ends!(Signed, cells.map(signed), i64),
+        Numeric::Unsigned => ends!(Unsigned, cells.map(unsigned), u64),
+        Numeric::Float => ends!(Float, cells.map(float), f64),
+    }
+}
+
+fn u64s_from_le_iter(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.as_chunks::<8>().0.iter().map(|raw| u64::from_le_bytes(*raw))
+}

@@ -1,0 +1,174 @@
+//! Group details: the members of a group, under `__group`.
+
+use crate::bytes::{Cursor, put_lp64};
+use crate::error::{Error, Result};
+use crate::generic_tile;
+use crate::schema::structure_filters;
+
+/// What a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberKind {
+    /// Another group.
+    Group,
+    /// An array.
+    Array,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Group or array.
+    pub kind: MemberKind,
+    /// Whether `uri` is relative to the group.
+    pub relative: bool,
+    /// Where it is.
+    pub uri: String,
+    /// Its name in the group.
+    pub name: Option<String>,
+}
+
+/// One group details file.
+///
+/// ```text
+/// u32 version | u64 members, each:
+///     u32 version | u8 kind (1 group, 2 array) | u8 relative | lp64 uri
+///     u8 named | lp64 name, where named | u8 deleted (from member version 2)
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupDetails {
+    /// 1: the newest file alone counts. 2: files add up, in the order of their timestamps.
+    pub version: u32,
+    /// Each member, and whether this file removes it.
+    pub entries: Vec<(Member, bool)>,
+}
+
+impl GroupDetails {
+    /// Decodes a group details file.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        let (payload, _) = generic_tile::read(bytes, 0)?;
+        let mut cursor = Cursor::new(&payload);
+        let version = cursor.u32("group version")?;
+        if !(1..=2).contains(&version) {
+            return Err(Error::unsupported(format!("group version: expected 1 or 2, found {version}")));
+        }
+        let mut entries = Vec::new();
+        for _ in 0..cursor.count64(15, "group members")? {
+            let version = cursor.u32("group member version")?;
+            if !(1..=2).contains(&version) {
+                return Err(Error::unsupported(format!(
+                    "group member version: expected 1 or 2, found {version}"
+                )));
+            }
+            let at = cursor.position() as u64;
+            let kind = match cursor.u8("group member kind")? {
+                1 => MemberKind::Group,
+                2 => MemberKind::Array,
+                other => {
+                    let message = format!("group member kind: expected 1 or 2, found {other}");
+                    return Err(Error::corrupt(message).at(at));
+                }
+            };
+            let relative = cursor.flag("group member relative")?;
+            let uri = cursor.lp64_str("group member uri")?.to_owned();
+            let name = match cursor.flag("group member named")? {
+                true => Some(cursor.lp64_str("group member name")?.to_owned()),
+                false => None,
+            };
+            let deleted = version >= 2 && cursor.flag("group member deleted")?;
+            entries.push((Member { kind, relative, uri, name }, deleted));
+        }
+        cursor.finish("group details")?;
+        Ok(Self { version, entries })
+    }
+
+    /// The bytes of a version 2 file that adds `members`.
+    pub fn write(members: &[Member]) -> Result<Vec<u8>> {
+        let mut payload = 2u32.to_le_bytes().to_vec();
+        payload.extend_from_slice(&(members.len() as u64).to_le_bytes());
+        for member in members {
+            payload.extend_from_slice(&2u32.to_le_bytes());
+            payload.push(match member.kind {
+                MemberKind::Group => 1,
+                MemberKind::Array => 2,
+            });
+            payload.push(u8::from(member.relative));
+            put_lp64(&mut payload, member.uri.as_bytes());
+            payload.push(u8::from(member.name.is_some()));
+            if let Some(name) = &member.name {
+                put_lp64(&mut payload, name.as_bytes());
+            }
+            payload.push(0);
+        }
+        generic_tile::write(&payload, &structure_filters())
+    }
+}
+
+/// The members after all files, given oldest first.
+pub fn members(files: impl IntoIterator<Item = GroupDetails>) -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::new();
+    for file in files {
+        if file.version == 1 {
+            members.clear();
+        }
+        for (member, deleted) in file.entries {
+            let key = |m: &Member| m.name.clone().unwrap_or_else(|| m.uri.clone());
+            members.retain(|other| key(other) != key(&member));
+            if !deleted {
+                members.push(member);
+            }
+        }
+    }
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_member() -> impl Strategy<Value = Member> {
+        (any::<bool>(), any::<bool>(), any::<String>(), any::<Option<String>>()).prop_map(
+            |(group, relative, uri, name)| Member {
+                kind: if group { MemberKind::Group } else { MemberKind::Array },
+                relative,
+                uri,
+                name,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(members in proptest::collection::vec(any_member(), 0..10)) {
+            let read = GroupDetails::read(&GroupDetails::write(&members).unwrap()).unwrap();
+            prop_assert_eq!(read.version, 2);
+            prop_assert!(read.entries.iter().all(|(_, deleted)| !deleted));
+            let found: Vec<_> = read.entries.into_iter().map(|(member, _)| member).collect();
+            prop_assert_eq!(found, members);
+        }
+
+        #[test]
+        fn altered_or_cut_bytes_never_panic(
+            members in proptest::collection::vec(any_member(), 1..4),
+            at in any::<prop::sample::Index>(), byte: u8, cut: bool,
+        ) {
+            let mut bytes = GroupDetails::write(&members).unwrap();
+            let at = at.index(bytes.len());
+            if cut { bytes.truncate(at) } else { bytes[at] = byte }
+            let _ = GroupDetails::read(&bytes);
+        }
+    }
+
+    #[test]
+    fn later_files_replace_and_remove_by_name() {
+        let member = |name: &str, uri: &str| Member {
+            kind: MemberKind::Array,
+            relative: true,
+            uri: uri.to_owned(),
+            name: Some(name.to_owned()),
+        };
+        let first = GroupDetails { version: 2, entries: vec![(member("a", "1"), false), (member("b", "2"), false)] };
+        let second = GroupDetails { version: 2, entries: vec![(member("a", "3"), false), (member("b", ""), true)] };
+        assert_eq!(super::members([first, second]), [member("a", "3")]);
+    }
+}

@@ -1,0 +1,93 @@
+//! Timestamped names: fragments, commits, schemas, metadata and group files.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// The name of a stored object that belongs to a time: `__<t1>_<t2>_<uuid>[_<version>]`.
+///
+/// Times are milliseconds since 1970, `t1 <= t2`; a single write has the same time twice. Readers split
+/// at underscores, so the uuid holds neither `_` nor `.`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TimestampedName {
+    /// The earliest time of what the object holds.
+    pub start: u64,
+    /// The latest time of what the object holds.
+    pub end: u64,
+    /// Tells apart objects of the same time.
+    pub uuid: String,
+    /// The format version, where the name carries one: fragments and commits do.
+    pub version: Option<u32>,
+}
+
+impl TimestampedName {
+    /// A name for one write at time `at`.
+    pub fn new(at: u64, uuid: impl Into<String>, version: Option<u32>) -> Self {
+        Self { start: at, end: at, uuid: uuid.into(), version }
+    }
+
+    /// Takes a name apart; a suffix such as `.wrt` must have been removed.
+    pub fn parse(name: &str) -> Result<Self> {
+        let fault = || {
+            Error::corrupt(format!(
+                "expected a name like __<start>_<end>_<uuid>_<version>, found '{name}'"
+            ))
+        };
+        let mut parts = name.strip_prefix("__").ok_or_else(fault)?.split('_');
+        let mut next = || parts.next().filter(|part| !part.is_empty());
+        let start = next().and_then(|t| t.parse().ok()).ok_or_else(fault)?;
+        let end = next().and_then(|t| t.parse().ok()).ok_or_else(fault)?;
+        let uuid = next().ok_or_else(fault)?.to_owned();
+        let version = match next() {
+            None => None,
+            Some(version) => Some(version.parse().map_err(|_| fault())?),
+        };
+        if start > end || next().is_some() || uuid.contains('.') {
+            return Err(fault());
+        }
+        Ok(Self { start, end, uuid, version })
+    }
+
+    /// Whether everything it holds was there at time `at`.
+    pub fn is_within(&self, at: u64) -> bool {
+        self.end <= at
+    }
+}
+
+impl fmt::Display for TimestampedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "__{}_{}_{}", self.start, self.end, self.uuid)?;
+        match self.version {
+            Some(version) => write!(f, "_{version}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn round_trip(a: u64, b: u64, uuid in "[0-9a-zA-Z-]{1,40}", version: Option<u32>) {
+            let name = TimestampedName { start: a.min(b), end: a.max(b), uuid, version };
+            prop_assert_eq!(TimestampedName::parse(&name.to_string()).unwrap(), name);
+        }
+
+        #[test]
+        fn any_text_is_parsed_or_refused(text in "_{0,3}[0-9_a.-]{0,30}") {
+            if let Ok(name) = TimestampedName::parse(&text) {
+                prop_assert!(name.start <= name.end);
+            }
+        }
+    }
+
+    #[test]
+    fn an_underscore_too_many_is_refused() {
+        assert!(TimestampedName::parse("__1_2_ab_cd_22").is_err());
+        assert!(TimestampedName::parse("__2_1_ab_22").is_err());
+        assert!(TimestampedName::parse("__1_1__22").is_err());
+    }
+}

@@ -1,0 +1,160 @@
+"""An ingest killed at any moment leaves the old state, and repeating it ends as if nothing had happened."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import anndata as ad
+import corpus
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import tiledbsoma
+from soma_equal import differences
+
+MOMENTS = 30
+
+
+@pytest.fixture(scope="module")
+def h5ad(tmp_path_factory):
+    """Large enough to be caught at work, with every kind of array."""
+    rng = np.random.default_rng(11)
+    cells, genes = 3000, 2500
+    x = sp.random(cells, genes, 0.06, "csr", dtype="float32", random_state=rng)
+    obs = pd.DataFrame(
+        {
+            "cell_type": pd.Categorical(rng.choice(["T cell", "B cell", "NK"], cells)),
+            "score": rng.normal(size=cells),
+            "label": [f"label {i}" for i in range(cells)],
+        },
+        index=[f"cell {i}" for i in range(cells)],
+    )
+    var = pd.DataFrame({"length": rng.integers(0, 9000, genes)}, index=[f"gene {i}" for i in range(genes)])
+    adata = ad.AnnData(
+        x,
+        obs=obs,
+        var=var,
+        layers={"counts": x.astype("int32")},
+        obsm={"X_pca": rng.normal(size=(cells, 10)).astype("float32")},
+        varm={"PCs": rng.normal(size=(genes, 10))},
+        obsp={"distances": sp.random(cells, cells, 0.002, "csr", random_state=rng)},
+        uns={"colors": ["#fff", "#000"], "params": {"n": 5, "values": np.arange(9.0)}},
+    )
+    path = tmp_path_factory.mktemp("crash") / "input.h5ad"
+    corpus.write(adata, path, compression="gzip")
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(h5ad, vacuole):
+    """An uninterrupted run: its store, its duration in seconds, and how many files it made."""
+    store = h5ad.parent / "whole"
+    start = time.monotonic()
+    vacuole.ingest(store, h5ad)
+    return store, time.monotonic() - start, len(files(store))
+
+
+def files(store: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of every file."""
+    found = {}
+    for folder, _, names in os.walk(store):
+        for name in names:
+            try:
+                about = os.stat(os.path.join(folder, name))
+            except FileNotFoundError:
+                continue
+            found[os.path.relpath(os.path.join(folder, name), store)] = about.st_size, about.st_mtime_ns
+    return found
+
+
+def interrupted(vacuole, store: Path, h5ad: Path, due) -> bool:
+    """Starts an ingest and kills it when `due(seconds)` says so. False if it finished first."""
+    command = [str(vacuole.path), "ingest", str(store), str(h5ad), "--measurement", "RNA"]
+    start = time.monotonic()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not due(time.monotonic() - start):
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
+def complete(store: Path, whole: Path) -> bool:
+    """Whether tiledbsoma finds the experiment; if so it must be all there."""
+    if not tiledbsoma.Experiment.exists(str(store)):
+        with pytest.raises(tiledbsoma.DoesNotExistError):
+            tiledbsoma.open(str(store))
+        return False
+    assert differences(whole, store, slices=0) == []
+    return True
+
+
+def test_killed_and_repeated(h5ad, whole, vacuole, tmp_path):
+    """Half of the moments are drawn by time, half by the number of files on disk, which meets short steps too."""
+    finished, seconds, count = whole
+    rng = np.random.default_rng(2024)
+    killed = 0
+    for i in range(MOMENTS):
+        store = tmp_path / f"store{i}"
+        moment = rng.uniform(0, seconds) if i % 2 else int(rng.integers(1, count + 1))
+        if i % 2:
+            due = lambda elapsed, moment=moment: elapsed >= moment
+        else:
+            due = lambda _, moment=moment, store=store: len(files(store)) >= moment
+        killed += interrupted(vacuole, store, h5ad, due)
+        complete(store, finished)
+        vacuole.ingest(store, h5ad)
+        assert complete(store, finished), f"moment {moment}"
+        assert differences(finished, store, slices=2) == [] if i % 5 == 0 else True
+        assert vacuole.run("verify", store).returncode == 0
+    assert killed >= MOMENTS // 2
+
+
+def test_killed_again_and_again(h5ad, whole, vacuole, tmp_path):
+    """One store, killed a little later each time, never repaired in between."""
+    finished, seconds, _ = whole
+    store = tmp_path / "store"
+    for share in np.linspace(0.1, 1.0, 8):
+        interrupted(vacuole, store, h5ad, lambda elapsed, share=share: elapsed >= share * seconds)
+        if complete(store, finished):
+            break
+    vacuole.ingest(store, h5ad)
+    assert complete(store, finished)
+    assert differences(finished, store) == []
+
+
+def test_repeating_a_finished_ingest_changes_nothing(h5ad, whole, vacuole):
+    store = whole[0]
+    before = files(store)
+    done = vacuole.ingest(store, h5ad)
+    assert files(store) == before
+    assert re.search("already|nothing|unchanged|up to date", done.stdout + done.stderr, re.IGNORECASE)
+
+
+def test_a_failed_ingest_is_not_seen(inputs, vacuole, tmp_path):
+    """A truncated input: an error, and no experiment."""
+    whole = inputs.h5ad("pbmc68k_reduced").read_bytes()
+    cut = tmp_path / "cut.h5ad"
+    for share in (0.02, 0.5, 0.98):
+        cut.write_bytes(whole[: int(len(whole) * share)])
+        done = vacuole.run("ingest", tmp_path / "store", cut)
+        assert done.returncode != 0
+        assert done.stderr.strip() and "panicked" not in done.stderr
+        assert not tiledbsoma.Experiment.exists(str(tmp_path / "store"))
+    # The whole file is another input than the cut ones: it must not be taken for theirs.
+    cut.write_bytes(whole)
+    vacuole.ingest(tmp_path / "other", cut)
+    assert differences(inputs.reference("pbmc68k_reduced"), tmp_path / "other", slices=0) == []
+
+
+def test_nothing_to_ingest(vacuole, tmp_path):
+    for name, content in (("empty.h5ad", b""), ("text.h5ad", b"not HDF5" * 1000), ("missing.h5ad", None)):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        done = vacuole.run("ingest", tmp_path / "store", tmp_path / name)
+        assert done.returncode != 0
+        assert name in done.stderr and "panicked" not in done.stderr
+        assert not tiledbsoma.Experiment.exists(str(tmp_path / "store"))

@@ -24,7 +24,9 @@ def find_binary() -> Path:
     if "VACUOLE_BIN" in os.environ:
         return Path(os.environ["VACUOLE_BIN"])
     targets = [os.environ.get("CARGO_TARGET_DIR"), Path.home() / ".cache/vacuole/target", REPOSITORY / "target"]
-    return next((p for t in targets if t and (p := Path(t) / "debug/vacuole").exists()), REPOSITORY / "target/debug/vacuole")
+    return next(
+        (p for t in targets if t and (p := Path(t) / "debug/vacuole").exists()), REPOSITORY / "target/debug/vacuole"
+    )
 
 
 class Vacuole:

@@ -835,7 +835,7 @@ def _(path):
 
 @case("uns_odd_keys")
 def _(path):
-    odd = ["a b", "a%b", "a.b", "x'y", "é", "k:v?*|<>\"\\,;#&$[]{}~^!@+=()`", "-", "_x", "..x"]
+    odd = ["a b", "a%b", "a.b", "x'y", "é", 'k:v?*|<>"\\,;#&$[]{}~^!@+=()`', "-", "_x", "..x"]
     with_uns(path, {key: np.arange(2) for key in odd})
 
 

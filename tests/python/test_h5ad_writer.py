@@ -16,9 +16,7 @@ import scipy.sparse as sp
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="session")
@@ -207,12 +205,6 @@ def case_index_is_column():
     data.var["symbol"] = ["g1", "g2"]
     data.var = data.var.set_index("symbol", drop=False)
     return data
-
-
-def case_many_columns():
-    """Nearly as many column names as anndata can store."""
-    columns = {f"column {i}": [i, i] for i in range(4000)}
-    return ad.AnnData(np.ones((2, 1), dtype="f4"), obs=pd.DataFrame(columns, index=["a", "b"]))
 
 
 def case_uns():

@@ -144,7 +144,9 @@ def test_update_obs_and_var(stores, vacuole, tmp_path):
         with tiledbsoma.open(store, "w") as experiment:
             tiledbsoma.io.update_obs(experiment, obs)
             tiledbsoma.io.update_var(experiment, var, "RNA")
-    agree(stores, vacuole, tmp_path, ("grade > 'low'", "doublet == True", "n_counts < 100", "note == 'from tiledbsoma'"))
+    agree(
+        stores, vacuole, tmp_path, ("grade > 'low'", "doublet == True", "n_counts < 100", "note == 'from tiledbsoma'")
+    )
 
 
 def test_add_layer_obsm_metadata_and_uns(stores, first, vacuole, tmp_path):
@@ -168,6 +170,14 @@ def test_overwrite_values(stores, first, vacuole, tmp_path):
     agree(stores, vacuole, tmp_path)
 
 
+def consolidate(store, modes):
+    # The default buffers are gigabytes, and filling them with zeros takes seconds.
+    context = tiledbsoma.SOMATileDBContext(tiledb_config={"sm.consolidation.buffer_size": "1000000"})
+    for array in ARRAYS:
+        with tiledbsoma.open(f"{store}/{array}", "w", context=context) as opened:
+            opened._handle.consolidate_and_vacuum(modes)
+
+
 ARRAYS = ("obs", "ms/RNA/var", "ms/RNA/X/data", "ms/RNA/X/counts", "ms/RNA/obsm/X_pca")
 
 
@@ -181,21 +191,16 @@ def test_consolidate_and_vacuum(modes, stores, second, vacuole, tmp_path):
         append(store, second)
         with tiledbsoma.open(store, "d") as experiment:
             experiment.obs_axis_delete(value_filter="n_counts > 300")
-        for array in ARRAYS:
-            with tiledbsoma.open(f"{store}/{array}", "w") as opened:
-                opened._handle.consolidate_and_vacuum(modes)
+        consolidate(store, modes)
     agree(stores, vacuole, tmp_path)
 
 
 def test_after_everything(stores, second, vacuole, tmp_path):
     for store in stores:
         append(store, second)
-        with tiledbsoma.open(f"{store}/ms/RNA/X/data", "w") as opened:
-            opened._handle.consolidate_and_vacuum(["fragments"])
+        consolidate(store, ["fragments"])
         with tiledbsoma.open(store, "d") as experiment:
             experiment.obs_axis_delete(coords=(slice(0, 20),))
         tiledbsoma.io.resize_experiment(store, nobs=300, nvars={"RNA": 50})
-        for array in ARRAYS:
-            with tiledbsoma.open(f"{store}/{array}", "w") as opened:
-                opened._handle.consolidate_and_vacuum(["fragments", "commits"])
+        consolidate(store, ["fragments", "commits"])
     agree(stores, vacuole, tmp_path)

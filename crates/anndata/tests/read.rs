@@ -20,8 +20,12 @@ fn strings(values: &ArrayRef) -> Vec<String> {
     values.as_string::<i64>().iter().map(|value| value.unwrap_or("-").to_owned()).collect()
 }
 
+#[expect(clippy::panic, reason = "a helper of tests")]
 fn member<'a>(members: &'a [(String, Element)], name: &str) -> &'a Element {
-    &members.iter().find(|(found, _)| found == name).unwrap().1
+    match members.iter().find(|(found, _)| found == name) {
+        Some((_, element)) => element,
+        None => panic!("no {name:?} in {members:?}"),
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     Conflict,
     Permission,
     NoSpace,
+    NotChecksummed,
     Io,
 }
 
@@ -35,6 +36,7 @@ impl Kind {
             Self::Conflict => 8,
             Self::Permission => 9,
             Self::NoSpace => 10,
+            Self::NotChecksummed => 11,
             Self::Io => 1,
         }
     }
@@ -50,6 +52,7 @@ impl Kind {
             Self::Conflict => "conflict",
             Self::Permission => "permission_denied",
             Self::NoSpace => "no_space",
+            Self::NotChecksummed => "not_checksummed",
             Self::Io => "io",
         }
     }
@@ -73,6 +76,11 @@ impl CliError {
     /// Something that is not sound.
     pub(crate) fn corrupt(message: impl Into<String>) -> Self {
         Self { kind: Kind::Corrupt, message: message.into(), object: None }
+    }
+
+    /// Something that can be read, but not checked.
+    pub(crate) fn not_checksummed(message: impl Into<String>) -> Self {
+        Self { kind: Kind::NotChecksummed, message: message.into(), object: None }
     }
 
     fn new(kind: Kind, error: &(dyn std::error::Error + 'static)) -> Self {
@@ -150,5 +158,19 @@ impl From<vacuole_query::Error> for CliError {
             vacuole_query::Error::AnnData(error) => error.into(),
             other => Self::new(Kind::Io, &other),
         }
+    }
+}
+
+impl From<vacuole_ingest::Error> for CliError {
+    fn from(error: vacuole_ingest::Error) -> Self {
+        let kind = match error {
+            vacuole_ingest::Error::AnnData(error) => return error.into(),
+            vacuole_ingest::Error::Soma(error) => return error.into(),
+            vacuole_ingest::Error::Input { ref source, .. } => io_kind(source),
+            vacuole_ingest::Error::Conflict { .. } => Kind::AlreadyExists,
+            vacuole_ingest::Error::Unfit { .. } => Kind::InvalidInput,
+            _ => Kind::Io,
+        };
+        Self::new(kind, &error)
     }
 }

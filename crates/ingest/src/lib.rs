@@ -1,1 +1,15 @@
-//! 
+//! H5AD into a SOMA experiment: planned, resumable, exactly once.
+
+mod describe;
+mod error;
+mod fingerprint;
+mod options;
+mod plan;
+mod run;
+mod write;
+
+pub use error::{Error, Result};
+pub use fingerprint::Fingerprint;
+pub use options::{IngestOptions, Progress, Silent};
+pub use plan::{Plan, Unit};
+pub use run::{IngestSummary, abort, ingest, plan_only};

@@ -124,9 +124,19 @@ pub fn put_metadata(
     metadata: &BTreeMap<String, MetadataValue>,
     stamp: &WriteStamp,
 ) -> Result<()> {
+    let (object, bytes) = metadata_file(path, metadata, stamp)?;
+    Ok(store.put(&object, &bytes)?)
+}
+
+/// The path and the bytes of what [`put_metadata`] writes.
+pub fn metadata_file(
+    path: &str,
+    metadata: &BTreeMap<String, MetadataValue>,
+    stamp: &WriteStamp,
+) -> Result<(String, Vec<u8>)> {
     let object = join(&join(path, METADATA_FOLDER), &stamp.structure_name().to_string());
-    store.put(&object, &metadata::write(metadata).in_object(store.display(&object))?)?;
-    Ok(())
+    let bytes = metadata::write(metadata).in_object(&object)?;
+    Ok((object, bytes))
 }
 
 /// Commits fragments of one array, all at once.

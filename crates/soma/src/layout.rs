@@ -135,10 +135,14 @@ fn dimension(name: String, extent: i64, filters: FilterPipeline) -> Dimension {
     }
 }
 
-/// Coordinates rise within a space tile: their differences are small and repeat.
+/// Coordinates rise within a space tile: their differences fit into few bytes, and repeat.
 fn coordinate_filters() -> FilterPipeline {
-    let delta = Filter::Delta { level: -1, reinterpret: None };
-    FilterPipeline::new(vec![delta, COMPRESSION, CHECKSUM])
+    FilterPipeline::new(vec![
+        Filter::Delta { level: -1, reinterpret: None },
+        Filter::BitWidthReduction { window: 4096 },
+        Filter::Zstd { level: 1 },
+        CHECKSUM,
+    ])
 }
 
 fn attribute(

@@ -9,8 +9,10 @@ pub mod layout;
 mod object;
 pub mod private;
 pub mod value_filter;
+mod verify;
 
 pub use array::{Array, Selection, SparseReadOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use fragment_writer::FragmentSink;
 pub use object::{Object, SomaType, is_group, keys, member_name};
+pub use verify::{VerifyReport, verify};

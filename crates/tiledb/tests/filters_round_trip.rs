@@ -30,7 +30,7 @@ fn whole_values(datatype: Datatype) -> BoxedStrategy<Option<Filter>> {
     let size = datatype.size();
     let integers: Vec<_> = [Datatype::UInt8, Datatype::Int16, Datatype::UInt32, Datatype::Int64]
         .into_iter()
-        .filter(|integer| size % integer.size() == 0)
+        .filter(|integer| size.is_multiple_of(integer.size()))
         .map(Some)
         .chain((!is_float(datatype)).then_some(None))
         .collect();

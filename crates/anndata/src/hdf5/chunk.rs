@@ -131,25 +131,28 @@ impl Chunks {
             return Ok(());
         }
         // Chunks that start at the same row make up a band, which fills a part of `out` of its own.
+        // Only bands that hold a chunk are visited: an extent may be far larger than what is stored.
+        let row = |entry: &ChunkEntry| entry.offsets.first().copied().unwrap_or(0);
+        let first = rows.start - rows.start % height;
+        let from = self.entries.partition_point(|entry| row(entry) < first);
+        let to = self.entries.partition_point(|entry| row(entry) < rows.end);
         let mut bands: Vec<(u64, &[ChunkEntry], &mut [u8])> = Vec::new();
-        let mut rest = out;
-        let mut start = rows.start;
-        while start < rows.end {
-            let first = start - start % height;
+        let (mut rest, mut position) = (out, rows.start);
+        let stored = self.entries.get(from..to).unwrap_or_default();
+        for entries in stored.chunk_by(|a, b| row(a) == row(b)) {
+            let first = entries.first().map_or(0, row);
+            let start = first.max(rows.start);
             let end = rows.end.min(first.saturating_add(height));
+            let skip = (start - position) as usize * row_bytes;
             let length = (end - start) as usize * row_bytes;
-            let (part, after) = rest.split_at_mut_checked(length).ok_or_else(|| {
-                Error::invalid("the buffer is smaller than the rows that it is to hold")
-            })?;
-            rest = after;
-            let row = |entry: &ChunkEntry| entry.offsets.first().copied().unwrap_or(0);
-            let from = self.entries.partition_point(|entry| row(entry) < first);
-            let to = self.entries.partition_point(|entry| row(entry) <= first);
-            if let Some(entries) = self.entries.get(from..to).filter(|entries| !entries.is_empty())
-            {
-                bands.push((start, entries, part));
-            }
-            start = end;
+            let parts = rest
+                .split_at_mut_checked(skip)
+                .and_then(|(_, rest)| rest.split_at_mut_checked(length));
+            let Some((part, after)) = parts else {
+                return Err(Error::invalid("the buffer is smaller than the rows it is to hold"));
+            };
+            bands.push((start, entries, part));
+            (rest, position) = (after, end);
         }
         bands
             .into_par_iter()

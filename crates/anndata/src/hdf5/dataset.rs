@@ -230,21 +230,22 @@ impl Dataset {
             .map_err(|error| self.locate(error))
     }
 
-    /// The values in `rows` of the part of each element that starts at `offset` and is of type
-    /// `part`: a field of records.
-    pub(crate) fn read_part(
+    /// The values in `rows` of parts of each element: for each part, where it starts and its type.
+    pub(crate) fn read_parts<'a>(
         &self,
         rows: Range<u64>,
-        offset: usize,
-        part: &ElementType,
-    ) -> Result<ArrayRef> {
+        parts: impl IntoIterator<Item = (usize, &'a ElementType)>,
+    ) -> Result<Vec<ArrayRef>> {
         let (records, count) = self.read_bytes(rows).map_err(|error| self.locate(error))?;
-        let mut bytes = MutableBuffer::with_capacity(count.saturating_mul(part.size()));
-        for record in records.as_slice().chunks_exact(self.state.element.size()) {
-            let field = record.get(offset..).and_then(|rest| rest.get(..part.size()));
-            bytes.extend_from_slice(field.unwrap_or_default());
-        }
-        decode(&self.file, part, bytes, count).map_err(|error| self.locate(error))
+        let part = |(offset, part): (usize, &ElementType)| {
+            let mut bytes = MutableBuffer::with_capacity(count.saturating_mul(part.size()));
+            for record in records.as_slice().chunks_exact(self.state.element.size()) {
+                let field = record.get(offset..).and_then(|rest| rest.get(..part.size()));
+                bytes.extend_from_slice(field.unwrap_or_default());
+            }
+            decode(&self.file, part, bytes, count).map_err(|error| self.locate(error))
+        };
+        parts.into_iter().map(part).collect()
     }
 }
 

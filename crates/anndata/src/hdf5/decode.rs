@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn big_endian_numbers_are_turned_round() {
         let mut bytes = MutableBuffer::new(8);
-        bytes.extend_from_slice(&[0, 0, 1, 2, 255, 255, 255, 254]);
+        bytes.extend_from_slice(&[0u8, 0, 1, 2, 255, 255, 255, 254]);
         let values = number(&DataType::Int32, 4, true, bytes).unwrap();
         assert_eq!(values.as_primitive::<Int32Type>().values(), &[258, -2]);
     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::{Error, Result};
 use arrow_schema::{DataType, Field as ArrowField};
 use hdf5_reader::error::ByteOrder;
 use hdf5_reader::messages::datatype::{
     CompoundField, Datatype, EnumMember, ReferenceType, StringEncoding, StringPadding, StringSize,
     VarLenKind,
 };
+
+use crate::{Error, Result};
 
 /// The type of one stored element.
 #[derive(Clone, Debug, PartialEq)]

@@ -95,7 +95,10 @@ impl DenseArray {
     pub fn read_rows(&self, rows: Range<u64>) -> Result<ArrayRef> {
         match &self.field {
             None => self.dataset.read_rows(rows),
-            Some((offset, element)) => self.dataset.read_part(rows, *offset, element),
+            Some((offset, element)) => {
+                let mut parts = self.dataset.read_parts(rows, [(*offset, element)])?;
+                parts.pop().ok_or_else(|| self.locate(Error::corrupt("expected a field")))
+            }
         }
     }
 

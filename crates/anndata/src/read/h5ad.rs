@@ -3,12 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_schema::DataType;
-
-use super::{
-    DenseArray, Element, Frame, ReadOptions, SparseMatrix, StoredRecords, element, legacy,
-};
-use crate::hdf5::{ElementType, File, Group, Node};
+use super::aligned::{aligned, members, pairwise, shape_of, take_neighbors};
+use super::matrix::open_matrix;
+use super::{Element, Frame, Matrix, ReadOptions, element, legacy};
+use crate::hdf5::{File, Group, Node};
 use crate::source::FileSource;
 use crate::{ByteSource, Error, ErrorKind, Result};
 
@@ -24,36 +22,6 @@ struct State {
     var: Frame,
     /// `uns` after the categories of old files have been taken out; none where it is read anew.
     legacy_uns: Option<Vec<(String, Element)>>,
-}
-
-/// A matrix of observations by variables.
-#[derive(Clone, Debug)]
-pub enum Matrix {
-    /// A dense matrix of two dimensions.
-    Dense(DenseArray),
-    /// A CSR or CSC matrix.
-    Sparse(SparseMatrix),
-}
-
-impl Matrix {
-    /// Rows and columns.
-    pub fn shape(&self) -> (u64, u64) {
-        match self {
-            Self::Dense(array) => match array.shape() {
-                [rows, columns] => (*rows, *columns),
-                _ => (array.n_rows(), 1),
-            },
-            Self::Sparse(matrix) => matrix.shape(),
-        }
-    }
-
-    /// The type of the values.
-    pub fn data_type(&self) -> &DataType {
-        match self {
-            Self::Dense(array) => array.data_type(),
-            Self::Sparse(matrix) => matrix.data_type(),
-        }
-    }
 }
 
 /// What was set aside before filtering: `adata.raw`.
@@ -311,43 +279,6 @@ impl State {
     }
 }
 
-/// The first two dimensions of a matrix.
-fn shape_of(element: &Element) -> Option<(u64, u64)> {
-    match element {
-        Element::Array(array) => match array.shape() {
-            [rows, columns, ..] => Some((*rows, *columns)),
-            [rows] => Some((*rows, 1)),
-            [] => None,
-        },
-        Element::Sparse(matrix) => Some(matrix.shape()),
-        Element::Frame(frame) => Some((frame.n_rows(), frame.schema().columns.len() as u64)),
-        _ => None,
-    }
-}
-
-fn open_matrix(node: &Node) -> Result<Option<Matrix>> {
-    let wrong = |found: String| {
-        Error::corrupt(format!("expected a matrix of numbers, found {found}"))
-            .in_element(node.path())
-    };
-    match element::open(node)? {
-        Element::Null => Ok(None),
-        Element::Sparse(matrix) => Ok(Some(Matrix::Sparse(matrix))),
-        Element::Array(array) if array.shape().len() == 2 && is_numeric(array.data_type()) => {
-            Ok(Some(Matrix::Dense(array)))
-        }
-        Element::Array(array) => {
-            Err(wrong(format!("{} of the shape {:?}", array.data_type(), array.shape())))
-        }
-        Element::Unsupported(unsupported) => Err(unsupported.why),
-        _ => Err(wrong("another element".into())),
-    }
-}
-
-fn is_numeric(data_type: &DataType) -> bool {
-    data_type.is_numeric() || matches!(data_type, DataType::Boolean | DataType::FixedSizeList(..))
-}
-
 /// The frame of an axis, in whatever way it was ever stored.
 fn open_axis(root: &Group, name: &str, index_names: &[&str], n_rows: Option<u64>) -> Result<Frame> {
     let Some(node) = root.get(name)? else {
@@ -366,78 +297,4 @@ fn open_axis(root: &Group, name: &str, index_names: &[&str], n_rows: Option<u64>
             },
         },
     }
-}
-
-/// The members of a dictionary in the root. Old files may store one as an array of records, a
-/// field for each member.
-fn members(root: &Group, name: &str) -> Result<Vec<(String, Element)>> {
-    match root.get(name)? {
-        None => Ok(Vec::new()),
-        Some(Node::Group(group)) => element::open_members(&group),
-        Some(Node::Dataset(dataset)) if dataset.is_null() => Ok(Vec::new()),
-        Some(Node::Dataset(dataset)) => match dataset.element() {
-            ElementType::Compound { .. } => Ok(StoredRecords::open(&dataset)?
-                .fields()
-                .iter()
-                .map(|(name, array)| (name.clone(), Element::Array(array.clone())))
-                .collect()),
-            _ => Err(dataset.locate(Error::corrupt("expected a dictionary, found an array"))),
-        },
-    }
-}
-
-/// Arrays of `n_rows` rows. AnnData makes vectors matrices of one column.
-fn aligned(root: &Group, name: &str, n_rows: u64) -> Result<Vec<(String, Element)>> {
-    let mut members = members(root, name)?;
-    for (key, element) in &mut members {
-        if let Element::Array(array) = element {
-            *array = array.clone().with_two_dimensions();
-        }
-        if let Some((found, _)) = shape_of(element)
-            && found != n_rows
-        {
-            return Err(root.locate(
-                Error::corrupt(format!("expected {n_rows} rows, found {found}"))
-                    .in_element(format!("{name}/{key}")),
-            ));
-        }
-    }
-    Ok(members)
-}
-
-/// Matrices of `n` by `n`.
-fn pairwise(root: &Group, name: &str, n: u64) -> Result<Vec<(String, Element)>> {
-    let members = members(root, name)?;
-    for (key, element) in &members {
-        if let Some(found) = shape_of(element)
-            && found != (n, n)
-        {
-            return Err(root.locate(
-                Error::corrupt(format!("expected the shape ({n}, {n}), found {found:?}"))
-                    .in_element(format!("{name}/{key}")),
-            ));
-        }
-    }
-    Ok(members)
-}
-
-/// Takes the matrices out of `uns["neighbors"]` that belong in `obsp`.
-fn take_neighbors(uns: &mut [(String, Element)]) -> Vec<(String, Element)> {
-    let neighbors = uns.iter_mut().find(|(name, _)| name == "neighbors");
-    let Some((_, Element::Mapping(neighbors))) = neighbors else { return Vec::new() };
-    let mut taken = Vec::new();
-    for wanted in ["distances", "connectivities"] {
-        let is_matrix = |(name, element): &(String, Element)| {
-            name == wanted
-                && match element {
-                    Element::Sparse(_) => true,
-                    Element::Array(array) => array.shape().len() == 2,
-                    _ => false,
-                }
-        };
-        if let Some(position) = neighbors.iter().position(is_matrix) {
-            taken.push(neighbors.remove(position));
-        }
-    }
-    taken
 }

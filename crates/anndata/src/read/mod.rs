@@ -1,5 +1,6 @@
 //! Reading H5AD: what `anndata.read_h5ad` gives, without reading values before they are asked for.
 
+mod aligned;
 mod column;
 mod dense;
 mod element;
@@ -7,6 +8,7 @@ mod frame;
 mod h5ad;
 mod index_text;
 mod legacy;
+mod matrix;
 mod options;
 mod sparse;
 mod structured;
@@ -15,7 +17,8 @@ pub use column::StoredColumn;
 pub use dense::DenseArray;
 pub use element::{Element, Unsupported};
 pub use frame::Frame;
-pub use h5ad::{H5ad, Matrix, Raw};
+pub use h5ad::{H5ad, Raw};
+pub use matrix::Matrix;
 pub use options::ReadOptions;
 pub use sparse::SparseMatrix;
 pub use structured::StoredRecords;

@@ -2,13 +2,13 @@
 
 use super::DenseArray;
 use crate::hdf5::{Dataset, ElementType};
-use crate::model::StructuredArray;
+use crate::model::{NdArray, StructuredArray};
 use crate::{Error, Result};
 
 /// A record array in a file: each element is one record of named fields.
 #[derive(Clone, Debug)]
 pub struct StoredRecords {
-    shape: Vec<u64>,
+    dataset: Dataset,
     fields: Vec<(String, DenseArray)>,
 }
 
@@ -22,12 +22,12 @@ impl StoredRecords {
             .iter()
             .map(|field| Ok((field.name.clone(), DenseArray::of_field(dataset, field)?)))
             .collect::<Result<_>>()?;
-        Ok(Self { shape: dataset.shape().to_vec(), fields })
+        Ok(Self { dataset: dataset.clone(), fields })
     }
 
     /// The length of each dimension; empty for a single record.
     pub fn shape(&self) -> &[u64] {
-        &self.shape
+        self.dataset.shape()
     }
 
     /// The fields in stored order. The shape of a field starts with that of the records.
@@ -35,17 +35,26 @@ impl StoredRecords {
         &self.fields
     }
 
-    /// All records.
+    /// All records, read once for all fields.
     ///
     /// # Errors
     ///
     /// As of [`DenseArray::read`].
     pub fn read(&self) -> Result<StructuredArray> {
+        let ElementType::Compound { fields, .. } = self.dataset.element() else {
+            return Err(self.dataset.locate(Error::corrupt("expected records")));
+        };
+        let parts = fields.iter().map(|field| (field.offset, &field.element));
+        let values = self.dataset.read_parts(0..self.dataset.n_rows(), parts)?;
         let fields = self
             .fields
             .iter()
-            .map(|(name, array)| Ok((name.clone(), array.read()?)))
-            .collect::<Result<_>>()?;
-        Ok(StructuredArray { shape: self.shape.clone(), fields })
+            .zip(values)
+            .map(|((name, array), values)| {
+                Ok((name.clone(), NdArray::new(array.shape().to_vec(), values)?))
+            })
+            .collect::<Result<_>>()
+            .map_err(|error| self.dataset.locate(error))?;
+        Ok(StructuredArray { shape: self.shape().to_vec(), fields })
     }
 }

@@ -65,7 +65,7 @@ impl DenseWriter {
     /// `InvalidInput` when the values are of another type, or null, or too many; `Io`.
     pub fn append(&mut self, values: &dyn Array) -> Result<()> {
         let locate = |error| self.output.locate(&self.path, error);
-        if *values.data_type() != self.data_type {
+        if datatype::numeric(values.data_type()) != datatype::numeric(&self.data_type) {
             return Err(locate(Error::invalid(format!(
                 "expected values of type {}, got {}",
                 self.data_type,

@@ -81,6 +81,11 @@ impl H5adWriter {
     ///
     /// As of [`element`](Self::element).
     pub fn copy_frame(&mut self, path: &str, frame: &Frame) -> Result<()> {
+        // What cannot be read is missing in what was written.
+        self.copy_columns(path, frame).inspect_err(|_| self.output.spoil())
+    }
+
+    fn copy_columns(&mut self, path: &str, frame: &Frame) -> Result<()> {
         let schema = frame.schema();
         let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
         let index_name = schema.index_name.as_deref();

@@ -21,6 +21,8 @@
 //! - Chunked storage without an unlimited dimension refuses chunks longer than the dataset.
 //! - Link names are not checked: empty names, `.` and NUL are refused here.
 //! - Strings are cut at their first NUL by HDF5 itself: they are refused.
+//! - Its time grows with the square of the number of elements: 2,000 categorical columns take about
+//!   two seconds, 5,000 fifteen. Nothing is done about it.
 
 mod array;
 mod column;
@@ -32,6 +34,8 @@ mod group;
 mod heap;
 mod options;
 mod output;
+#[cfg(test)]
+mod roundtrip;
 mod scalar;
 mod sparse;
 mod stream;
@@ -60,7 +64,9 @@ use temporary::TemporaryFile;
 /// Paths are as in h5py: `obs`, `layers/counts`, `uns/neighbors/params`. Groups above an element
 /// are created with it. An element is written once; `obs` and `var` must be.
 ///
-/// After an error, and when it is dropped before [`finish`](Self::finish), nothing is left behind.
+/// After an error of the writer it cannot be finished any more. Dropped before
+/// [`finish`](Self::finish), it leaves nothing behind; a killed process leaves a file named
+/// `.vacuole-*.partial`.
 pub struct H5adWriter {
     /// Present until the file is closed.
     file: Option<H5File>,
@@ -106,9 +112,13 @@ impl H5adWriter {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` when `obs` or `var` is missing or a matrix was not finished; `Io` when the
-    /// file cannot be written.
+    /// `InvalidInput` when `obs` or `var` is missing, a matrix was not finished or an error came
+    /// before; `Io` when the file cannot be written.
     pub fn finish(mut self) -> Result<()> {
+        if self.output.is_spoiled() {
+            let what = "an error came before; the file is not complete and not kept";
+            return Err(Error::invalid(what).in_file(&self.output.file));
+        }
         if let Some(path) = self.output.unfinished() {
             let error = Error::invalid("the matrix was not finished");
             return Err(self.output.locate(&path, error));

@@ -1,6 +1,7 @@
 //! The open HDF5 file that every writer of one H5AD shares.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rust_hdf5::types::VarLenUnicode;
@@ -19,11 +20,13 @@ pub(super) struct Output {
     pub(super) compression: Compression,
     /// The matrices that are being streamed.
     open: Mutex<BTreeSet<String>>,
+    /// Whether something went wrong, so that part of an element may be missing.
+    spoiled: AtomicBool,
 }
 
 impl Output {
     pub(super) fn new(root: H5Group, file: String, compression: Compression) -> Self {
-        Self { root, file, compression, open: Mutex::default() }
+        Self { root, file, compression, open: Mutex::default(), spoiled: AtomicBool::new(false) }
     }
 
     /// An error of the HDF5 layer while writing `element`.
@@ -37,10 +40,21 @@ impl Output {
         self.locate(element, error)
     }
 
-    /// Says where `error` happened.
+    /// Says where `error` happened. The file cannot be finished after it.
     pub(super) fn locate(&self, element: &str, error: Error) -> Error {
+        self.spoil();
         let error = if element.is_empty() { error } else { error.in_element(element) };
         error.in_file(&self.file)
+    }
+
+    /// Notes that part of an element may be missing.
+    pub(super) fn spoil(&self) {
+        self.spoiled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether part of an element may be missing.
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.spoiled.load(Ordering::Relaxed)
     }
 
     /// A dataset stored in one piece and not compressed, without values; no dimensions make a

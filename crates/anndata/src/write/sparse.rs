@@ -100,7 +100,7 @@ impl IndexStream {
 
 /// Where each row begins: written at once where the width is known, else held until the end.
 enum Pointers {
-    Streamed(IndexStream),
+    Streamed(Box<IndexStream>),
     Held(Vec<u64>),
 }
 
@@ -190,7 +190,9 @@ impl H5adWriter {
         let output = self.output.clone();
         let part = |name: &str| format!("{path}/{name}");
         let mut pointers = match stored {
-            Some(_) => Pointers::Streamed(IndexStream::new(output.clone(), part("indptr"), wide)),
+            Some(_) => {
+                Pointers::Streamed(Box::new(IndexStream::new(output.clone(), part("indptr"), wide)))
+            }
             None => Pointers::Held(Vec::new()),
         };
         pointers.push(0)?;
@@ -293,7 +295,7 @@ impl SparseWriter {
         if let Some(max) = indices.max().filter(|&max| max >= self.minor) {
             return Err(self.wrong(format!("the position {max} is not below {}", self.minor)));
         }
-        if *values.data_type() != self.data_type {
+        if datatype::numeric(values.data_type()) != datatype::numeric(&self.data_type) {
             let (expected, got) = (&self.data_type, values.data_type());
             return Err(self.wrong(format!("expected values of type {expected}, got {got}")));
         }
@@ -314,7 +316,7 @@ impl SparseWriter {
             return Err(self.wrong(format!("expected {expected} rows or columns, got {got}")));
         }
         let pointers = match self.pointers {
-            Pointers::Streamed(pointers) => pointers,
+            Pointers::Streamed(pointers) => *pointers,
             Pointers::Held(held) => {
                 let wide = self.indices.wide || self.stored > i32::MAX as u64;
                 let path = format!("{}/indptr", self.path);

@@ -1,7 +1,142 @@
-//! wip
+//! `vacuole ingest`: an H5AD file into a SOMA experiment.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::ProgressBar;
+use serde_json::json;
+use vacuole_ingest::{IngestOptions, Progress, abort, ingest, plan_only};
+
 use crate::error::CliError;
-use crate::output::Output;
-/// wip
+use crate::output::{Output, bytes};
+
+/// Ingest an H5AD file into a new SOMA experiment, or go on with an ingest that was interrupted
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn run(_arguments: Arguments, _output: &Output) -> Result<(), CliError> { Ok(()) }
+#[command(after_help = "Examples:
+  vacuole ingest atlas pbmc.h5ad
+  vacuole ingest atlas pbmc.h5ad --measurement RNA --layer raw_counts
+  vacuole ingest atlas pbmc.h5ad --dry-run --json
+
+The experiment appears when it is complete. Interrupted, the same command goes on where it was; on a
+finished experiment it changes nothing. --abort removes an unfinished ingest.")]
+pub(crate) struct Arguments {
+    /// The experiment to make: a folder or a URI
+    experiment: String,
+    /// The H5AD file
+    #[arg(required_unless_present = "abort")]
+    input: Option<PathBuf>,
+    /// The measurement
+    #[arg(long, default_value = "RNA")]
+    measurement: String,
+    /// The layer that X becomes
+    #[arg(long, default_value = "data")]
+    layer: String,
+    /// The column that an index of obs without a name becomes
+    #[arg(long, default_value = "obs_id")]
+    obs_id_name: String,
+    /// The column that an index of var without a name becomes
+    #[arg(long, default_value = "var_id")]
+    var_id_name: String,
+    /// Use so many threads [default: all]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove what an unfinished ingest has written
+    #[arg(long, conflicts_with_all = ["input", "dry_run"])]
+    abort: bool,
+}
+
+pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
+    let experiment = &arguments.experiment;
+    if arguments.abort {
+        let aborted = abort(experiment)?;
+        output.result(&json!({ "experiment": experiment, "aborted": aborted }), || match aborted {
+            true => format!("{experiment}: the unfinished ingest is removed"),
+            false => format!("{experiment}: there is no unfinished ingest"),
+        });
+        return Ok(());
+    }
+    if let Some(jobs) = arguments.jobs {
+        if jobs == 0 {
+            return Err(CliError::usage("--jobs", "expected at least 1, found 0"));
+        }
+        // Fails only where the threads were started before, which is not so here.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(jobs).build_global();
+    }
+    let options = IngestOptions {
+        measurement: arguments.measurement,
+        layer: arguments.layer,
+        obs_id_name: arguments.obs_id_name,
+        var_id_name: arguments.var_id_name,
+    };
+    let Some(input) = &arguments.input else { return Ok(()) };
+    let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
+    if arguments.dry_run {
+        let plan = plan_only(input, &options, &progress)?;
+        output.result(&plan, || {
+            let values: u64 = plan.units.iter().map(|unit| unit.values).sum();
+            let arrays = plan.units.iter().map(|unit| unit.array.as_str());
+            let arrays = arrays.collect::<std::collections::BTreeSet<_>>();
+            format!(
+                "{experiment}: would write {} fragments of {} arrays, from {values} values of {}",
+                plan.units.len(),
+                arrays.len(),
+                input.display()
+            )
+        });
+        return Ok(());
+    }
+    let summary = ingest(experiment, input, &options, &progress)?;
+    progress.clear();
+    output.result(&summary, || {
+        if summary.unchanged {
+            return format!("{experiment}: holds {} already; nothing was changed", input.display());
+        }
+        let resumed = match summary.resumed_units {
+            0 => String::new(),
+            units => format!(" ({units} of {} units were done before)", summary.units),
+        };
+        format!(
+            "{experiment}: {} cells x {} genes of {}, {} stored{resumed}",
+            summary.n_obs,
+            summary.n_var,
+            input.display(),
+            bytes(summary.bytes)
+        )
+    });
+    Ok(())
+}
+
+/// Progress on a terminal, warnings as messages.
+struct Bars<'a> {
+    output: &'a Output,
+    bar: Mutex<ProgressBar>,
+}
+
+impl Bars<'_> {
+    fn clear(&self) {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner).finish_and_clear();
+    }
+}
+
+impl Progress for Bars<'_> {
+    fn begin(&self, step: &str, units: u64) {
+        self.clear();
+        let bar = match units {
+            0 => self.output.spinner(step, ""),
+            units => self.output.bar(units, step),
+        };
+        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+    }
+
+    fn advance(&self, units: u64) {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner).inc(units);
+    }
+
+    fn warn(&self, message: &str) {
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        bar.suspend(|| self.output.message(&format!("warning: {message}")));
+    }
+}

@@ -1,7 +1,51 @@
-//! wip
+//! `vacuole verify`: reads and checks everything stored.
+
+use vacuole_soma::{Object, verify};
+
+use super::NOW;
 use crate::error::CliError;
-use crate::output::Output;
-/// wip
+use crate::output::{Output, bytes};
+
+/// Read everything stored and check it; exits with 0 only when it is sound
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn run(_arguments: Arguments, _output: &Output) -> Result<(), CliError> { Ok(()) }
+#[command(after_help = "Examples:
+  vacuole verify atlas
+  vacuole verify atlas --json
+
+Exits with 6 where something is altered or missing, and with 11 where all can be read but no
+checksum covers it, as in what tiledbsoma has written by itself.")]
+pub(crate) struct Arguments {
+    /// An experiment, or any SOMA object in one
+    uri: String,
+}
+
+pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
+    let object = Object::open_uri(&arguments.uri, NOW)?;
+    let progress = output.spinner("checking", &arguments.uri);
+    let report = verify(&object)?;
+    drop(progress);
+    let shown = object.display();
+    output.result(&report, || {
+        let found = format!(
+            "{} objects, {} of data, {} files compared with their digests",
+            report.objects,
+            bytes(report.bytes),
+            report.files
+        );
+        match (&report.faults[..], &report.not_checksummed[..]) {
+            ([], []) => format!("{shown}: sound: {found}"),
+            ([], some) => {
+                format!("{shown}: no fault found, but {} arrays are not checksummed: {found}", some.len())
+            }
+            (faults, _) => format!("{}\n{shown}: {} faults: {found}", faults.join("\n"), faults.len()),
+        }
+    });
+    if !report.faults.is_empty() {
+        return Err(CliError::corrupt(format!("{shown}: {} faults", report.faults.len())));
+    }
+    if !report.not_checksummed.is_empty() {
+        let count = report.not_checksummed.len();
+        return Err(CliError::not_checksummed(format!("{shown}: {count} arrays are not checksummed")));
+    }
+    Ok(())
+}

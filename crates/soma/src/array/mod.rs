@@ -5,6 +5,7 @@ mod dense;
 mod fragment;
 mod selection;
 mod sparse;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 """Writes stored tiles of libtiledb, with the pipelines that filtered them and digests of their values.
 
-    python make.py        in an environment with tiledb, numpy and, for format 22, pandas
+    python make.py        in an environment with tiledb, numpy and, for format 22, pandas and pyarrow
 
 `v<version>.tiles` has the tiles one behind the other, each as it stands in a data file, `version` being the
 format version that the installed libtiledb writes. `v<version>.txt` has a line for each, its columns

@@ -1,0 +1,206 @@
+//! Columns of AnnData frames as columns of SOMA data frames.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float16Type, Float32Type, Float64Type, Int32Type};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, Float32Array, PrimitiveArray};
+use arrow_schema::{DataType, Field};
+use arrow_select::take::take;
+use vacuole_anndata::model::{Column, ColumnEncoding};
+use vacuole_anndata::StoredColumn;
+use vacuole_soma::array::stored_type;
+use vacuole_soma::layout::enumeration_name;
+use vacuole_tiledb::schema::Enumeration;
+
+use super::Context;
+use crate::error::{Result, in_object};
+
+/// Categorical columns with more categories are stored as plain values (tiledbsoma: what a signed 16-bit
+/// index can hold).
+const MOST_CATEGORIES: usize = 32_767;
+
+/// How many rows are looked at at a time.
+const ROWS: u64 = 1 << 18;
+
+/// Where a column's values come from.
+pub(crate) enum ColumnSource {
+    Stored(StoredColumn),
+    /// Values in memory: ids, or the columns of an array of strings.
+    Values(ArrayRef),
+}
+
+/// A column as it is stored.
+pub(crate) struct SomaColumn {
+    /// Its name and type; dictionaries of `int32` are categorical.
+    pub(crate) field: Field,
+    pub(crate) source: ColumnSource,
+    treatment: Treatment,
+}
+
+/// What happens to values on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Treatment {
+    /// They are stored as they are.
+    AsIs,
+    /// NaN becomes null, as in the reference; half floats become single ones.
+    Float,
+    /// The codes are stored, and index an enumeration.
+    Codes,
+    /// Every row is null, and the categories are lost, as in the reference.
+    NoCategories,
+    /// Categories take the place of their codes.
+    Decoded,
+}
+
+impl SomaColumn {
+    /// A column of strings in memory.
+    pub(crate) fn strings(name: &str, values: ArrayRef) -> Self {
+        let field = Field::new(name, DataType::LargeUtf8, true);
+        Self { field, source: ColumnSource::Values(values), treatment: Treatment::AsIs }
+    }
+
+    /// A stored column, and the enumeration of a categorical one; `Err` says why SOMA has no place for it.
+    pub(crate) fn describe(
+        context: &Context<'_>,
+        name: &str,
+        column: &StoredColumn,
+    ) -> Result<std::result::Result<(Self, Option<Enumeration>), String>> {
+        let stored = column.data_type();
+        let found = match (column.encoding(), &stored) {
+            (ColumnEncoding::Categorical { ordered }, DataType::Dictionary(..)) => {
+                return Self::categorical(context, name, column, ordered).map(Ok);
+            }
+            (_, DataType::Float16) => (DataType::Float32, Treatment::Float),
+            (_, DataType::Float32 | DataType::Float64) => (stored, Treatment::Float),
+            _ if stored_type(&stored).is_ok() => (stored, Treatment::AsIs),
+            _ => return Ok(Err(format!("SOMA has no columns of {stored}"))),
+        };
+        let (data_type, treatment) = found;
+        let field = Field::new(name, data_type, true);
+        Ok(Ok((Self { field, source: ColumnSource::Stored(column.clone()), treatment }, None)))
+    }
+
+    fn categorical(
+        context: &Context<'_>,
+        name: &str,
+        column: &StoredColumn,
+        ordered: bool,
+    ) -> Result<(Self, Option<Enumeration>)> {
+        let mut any_valid = false;
+        let mut start = 0;
+        let mut categories = None;
+        while !any_valid && (start < column.len() || categories.is_none()) {
+            let end = (start + ROWS).min(column.len());
+            let rows = column.read_rows(start..end)?.values;
+            any_valid = rows.null_count() < rows.len();
+            let values = rows.as_dictionary_opt::<Int32Type>().map(|rows| Arc::clone(rows.values()));
+            categories = categories.or(values);
+            start = end.max(start + 1);
+        }
+        let source = ColumnSource::Stored(column.clone());
+        let categories = categories
+            .unwrap_or_else(|| arrow_array::new_empty_array(&DataType::LargeUtf8));
+        let categories = widened(&categories);
+        let values = categories.data_type().clone();
+        if any_valid && categories.len() > MOST_CATEGORIES {
+            let field = Field::new(name, values, true);
+            return Ok((Self { field, source, treatment: Treatment::Decoded }, None));
+        }
+        let (values, ordered, treatment) = match any_valid {
+            true => (values, ordered, Treatment::Codes),
+            false => (DataType::LargeUtf8, false, Treatment::NoCategories),
+        };
+        let empty = arrow_array::new_empty_array(&DataType::LargeUtf8);
+        let categories = if any_valid { &categories } else { &empty };
+        let enumeration = enumeration(context, name, categories, ordered)?;
+        let data_type = DataType::Dictionary(Box::new(DataType::Int32), Box::new(values));
+        let field = Field::new(name, data_type, true).with_dict_is_ordered(ordered);
+        Ok((Self { field, source, treatment }, Some(enumeration)))
+    }
+
+    /// The values of some rows in their stored form: codes of a categorical column are `int32`.
+    pub(crate) fn read_rows(&self, rows: std::ops::Range<u64>) -> Result<ArrayRef> {
+        let column = match &self.source {
+            ColumnSource::Values(values) => {
+                let (start, end) = (rows.start as usize, rows.end as usize);
+                return Ok(values.slice(start, end - start));
+            }
+            ColumnSource::Stored(column) => column,
+        };
+        let Column { values, .. } = column.read_rows(rows)?;
+        Ok(match self.treatment {
+            Treatment::AsIs => values,
+            Treatment::Float => without_nan(&widened(&values)),
+            Treatment::NoCategories => arrow_array::new_null_array(&DataType::Int32, values.len()),
+            Treatment::Codes => match values.as_dictionary_opt::<Int32Type>() {
+                Some(values) => Arc::new(values.keys().clone()),
+                None => values,
+            },
+            Treatment::Decoded => match values.as_dictionary_opt::<Int32Type>() {
+                Some(values) => {
+                    let decoded = take(values.values(), values.keys(), None);
+                    let object = self.field.name().clone();
+                    without_nan(&widened(&decoded.map_err(|source| {
+                        crate::Error::Soma(vacuole_soma::Error::Arrow { object, source })
+                    })?))
+                }
+                None => values,
+            },
+        })
+    }
+}
+
+/// Single floats for half ones, everything else as it is.
+fn widened(values: &ArrayRef) -> ArrayRef {
+    match values.as_primitive_opt::<Float16Type>() {
+        Some(halves) => {
+            Arc::new(halves.iter().map(|half| half.map(f32::from)).collect::<Float32Array>())
+        }
+        None => Arc::clone(values),
+    }
+}
+
+/// Null for NaN in floats.
+fn without_nan(values: &ArrayRef) -> ArrayRef {
+    fn nulled<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>) -> ArrayRef
+    where
+        T::Native: PartialEq,
+    {
+        // NaN is the one value that is not itself.
+        #[allow(clippy::eq_op, reason = "tells NaN from numbers of any width")]
+        let is_number = |value: &T::Native| *value == *value;
+        if values.values().iter().all(is_number) {
+            return Arc::new(values.clone());
+        }
+        let numbers = values.iter().map(|value| value.filter(is_number));
+        Arc::new(numbers.collect::<PrimitiveArray<T>>())
+    }
+    match values.data_type() {
+        DataType::Float32 => values.as_primitive_opt::<Float32Type>().map(nulled),
+        DataType::Float64 => values.as_primitive_opt::<Float64Type>().map(nulled),
+        _ => None,
+    }
+    .unwrap_or_else(|| Arc::clone(values))
+}
+
+fn enumeration(
+    context: &Context<'_>,
+    column: &str,
+    categories: &ArrayRef,
+    ordered: bool,
+) -> Result<Enumeration> {
+    let element = format!("categories of '{column}'");
+    let (datatype, var) = in_object(stored_type(categories.data_type()), &element)?;
+    let cells = crate::write::cells::of_array(categories);
+    Ok(Enumeration {
+        name: enumeration_name(column, categories.data_type()),
+        // The file is named by the write and the column's number, which describing the frame fills in.
+        file: format!("__{}", context.uuid),
+        datatype,
+        values_per_cell: (!var).then_some(1),
+        ordered,
+        data: cells.data.into_owned(),
+        offsets: cells.offsets.unwrap_or_default(),
+    })
+}

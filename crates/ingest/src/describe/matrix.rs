@@ -1,0 +1,121 @@
+//! AnnData matrices as sparse arrays, and arrays of `uns` as dense ones.
+
+use arrow_schema::DataType;
+use vacuole_anndata::model::NdArray;
+use vacuole_anndata::{Element, Matrix};
+use vacuole_soma::create::object_metadata;
+use vacuole_soma::{SomaType, layout};
+use vacuole_tiledb::schema::{ArraySchema, Extent};
+
+use super::{ArrayNode, Contents, Context};
+use crate::error::{Result, in_object};
+
+/// What goes into a sparse array.
+pub(crate) struct MatrixContents {
+    /// The element in the file, for messages.
+    pub(crate) element: String,
+    pub(crate) matrix: Matrix,
+}
+
+/// What goes into a dense array.
+pub(crate) struct DenseContents {
+    pub(crate) array: NdArray,
+}
+
+/// How many values the rows of one space tile should hold: they are put in order in memory.
+const BAND_VALUES: u64 = 1 << 23;
+
+/// An element as a matrix; `Err` says why SOMA has no place for it.
+pub(super) fn of_element(element: Element) -> std::result::Result<Matrix, String> {
+    match element {
+        Element::Array(array) => match array.shape().len() {
+            _ if *array.data_type() == DataType::LargeUtf8 => Err("it holds strings".to_owned()),
+            1 | 2 => Ok(Matrix::Dense(array)),
+            dimensions => Err(format!("it has {dimensions} dimensions")),
+        },
+        Element::Sparse(matrix) => Ok(Matrix::Sparse(matrix)),
+        other => Err(format!("it is {}", kind(&other))),
+    }
+}
+
+/// What an element is called in messages.
+pub(super) fn kind(element: &Element) -> String {
+    match element {
+        Element::Null => "null",
+        Element::Scalar(_) => "a scalar",
+        Element::Array(_) => "an array",
+        Element::Column(_) => "a pandas array",
+        Element::Sparse(_) => "a sparse matrix",
+        Element::Structured(_) => "a structured array",
+        Element::Frame(_) => "a data frame",
+        Element::Mapping(_) => "a dictionary",
+        Element::Unsupported(unsupported) => {
+            return format!("of an encoding that is not read ({})", unsupported.encoding_type);
+        }
+        _ => "of a kind that is not known",
+    }
+    .to_owned()
+}
+
+/// Describes a matrix of `shape` as the sparse array at `path`.
+pub(super) fn describe(
+    context: &Context<'_>,
+    element: &str,
+    path: &str,
+    matrix: Matrix,
+    shape: (u64, u64),
+) -> Result<ArrayNode> {
+    let found = matrix.shape();
+    if found != shape {
+        let message = format!("expected {} x {} values, found {} x {}", shape.0, shape.1, found.0, found.1);
+        return Err(context.unfit(element, message));
+    }
+    let data_type = stored(matrix.data_type());
+    let mut schema = in_object(
+        layout::sparse_nd_array(&data_type, &[shape.0, shape.1]),
+        format!("{}: {element}", context.input),
+    )?;
+    let stored = match &matrix {
+        Matrix::Dense(_) => shape.0.saturating_mul(shape.1),
+        Matrix::Sparse(matrix) => matrix.nnz()?,
+    };
+    limit_rows(&mut schema, stored / shape.0.max(1));
+    let contents = MatrixContents { element: element.to_owned(), matrix };
+    Ok(ArrayNode {
+        path: path.to_owned(),
+        metadata: object_metadata(SomaType::SparseNdArray),
+        schema,
+        enumerations: Vec::new(),
+        contents: Contents::Matrix(contents),
+    })
+}
+
+/// Describes an array of `uns` as the dense array at `path`.
+pub(super) fn describe_dense(path: &str, array: NdArray) -> Result<ArrayNode> {
+    let schema = layout::dense_nd_array(&stored(array.values.data_type()), &array.shape);
+    Ok(ArrayNode {
+        path: path.to_owned(),
+        metadata: object_metadata(SomaType::DenseNdArray),
+        schema: in_object(schema, path)?,
+        enumerations: Vec::new(),
+        contents: Contents::Dense(DenseContents { array }),
+    })
+}
+
+/// The type that values are stored in: TileDB has no half floats.
+fn stored(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Float16 => DataType::Float32,
+        other => other.clone(),
+    }
+}
+
+/// Makes space tiles lower where rows are long, so that those of one tile fit into memory.
+fn limit_rows(schema: &mut ArraySchema, per_row: u64) {
+    let rows = (BAND_VALUES / per_row.max(1)).max(16);
+    let rows = if rows.is_power_of_two() { rows } else { rows.next_power_of_two() / 2 };
+    let extent = layout::MATRIX_EXTENT.min(rows as i64);
+    if let Some(dimension) = schema.dimensions.first_mut() {
+        dimension.extent = Some(Extent::Signed(extent));
+    }
+}

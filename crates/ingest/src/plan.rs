@@ -1,0 +1,197 @@
+//! The plan of an ingest: what will be written, under which names, by which units.
+//!
+//! A plan is made once and kept under `__vacuole` until the experiment is complete. Everything that is written
+//! has a name that the plan fixes, so that a unit written twice leaves what writing it once leaves.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use vacuole_soma::create::WriteStamp;
+use vacuole_soma::private;
+use vacuole_store::Store;
+
+use crate::describe::{ArrayNode, Contents, Node};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::options::IngestOptions;
+use crate::write::plan_rows;
+
+/// The kind of a plan's document.
+const KIND: &str = "plan";
+/// Where the open plan is; there is one at the most.
+const OPEN_PLAN: &str = "plan.json";
+
+/// What an ingest does, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The program that made it. Another version may describe the same file differently.
+    pub version: String,
+    /// The input's path, as it was given.
+    pub input: String,
+    /// The input's state.
+    pub fingerprint: Fingerprint,
+    /// What the user chose.
+    pub options: IngestOptions,
+    /// The time that everything written has, in milliseconds since 1970.
+    pub at: u64,
+    /// Tells this ingest's files from others'.
+    pub uuid: String,
+    /// The units of work, in order.
+    pub units: Vec<Unit>,
+}
+
+/// A unit: one fragment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unit {
+    /// The path of the array.
+    pub array: String,
+    /// The rows of the element that the fragment holds.
+    pub rows: Range<u64>,
+    /// How many values are looked at; for progress.
+    pub values: u64,
+}
+
+/// What is known when a unit is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UnitRecord {
+    /// Whether the unit had any cell; without one there is no fragment.
+    pub(crate) written: bool,
+    /// The files written.
+    pub(crate) files: private::Digests,
+}
+
+impl Plan {
+    /// Makes the plan for what a file was described as.
+    pub(crate) fn new(
+        input: &str,
+        fingerprint: Fingerprint,
+        options: &IngestOptions,
+        stamp: &WriteStamp,
+        nodes: &[Node],
+    ) -> Result<Self> {
+        let mut units = Vec::new();
+        for node in nodes {
+            if let Node::Array(array) = node {
+                units.extend(units_of(array)?);
+            }
+        }
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            input: input.to_owned(),
+            fingerprint,
+            options: options.clone(),
+            at: stamp.at,
+            uuid: stamp.uuid.clone(),
+            units,
+        })
+    }
+
+    /// The names of what is written.
+    pub(crate) fn stamp(&self) -> WriteStamp {
+        WriteStamp { at: self.at, uuid: self.uuid.clone() }
+    }
+
+    /// Reads the open plan of an experiment, if there is one.
+    pub(crate) fn read(store: &dyn Store) -> Result<Option<Self>> {
+        let path = private::path(OPEN_PLAN);
+        if store.size(&path)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(private::decode(&store.display(&path), KIND, &store.read(&path)?)?))
+    }
+
+    /// Opens the plan. Of two ingests that do so at the same time, one wins.
+    pub(crate) fn open(&self, store: &dyn Store) -> Result<()> {
+        let path = private::path(OPEN_PLAN);
+        match store.put_new(&path, &private::encode(KIND, self)) {
+            Err(e) if e.kind() == vacuole_store::ErrorKind::AlreadyExists => Err(Error::Conflict {
+                object: store.display(""),
+                message: "another ingest has begun here at the same moment; run the command again"
+                    .to_owned(),
+            }),
+            done => Ok(done?),
+        }
+    }
+
+    /// Turns the open plan into the record of a finished ingest.
+    pub(crate) fn close(&self, store: &dyn Store) -> Result<()> {
+        store.put(&self.record_path(), &private::encode(KIND, self))?;
+        store.flush()?;
+        store.remove_folder(&private::path("done"))?;
+        store.remove_folder(&private::path("tmp"))?;
+        Ok(store.remove(&private::path(OPEN_PLAN))?)
+    }
+
+    /// Where the record of this ingest is once it is finished.
+    pub(crate) fn record_path(&self) -> String {
+        private::path(&format!("{}/{}.json", private::INGESTS, self.uuid))
+    }
+
+    /// The finished ingests of an experiment.
+    pub(crate) fn finished(store: &dyn Store) -> Result<Vec<Self>> {
+        let folder = private::path(private::INGESTS);
+        let mut found = Vec::new();
+        for entry in store.list(&folder)? {
+            let path = vacuole_store::join(&folder, &entry.name);
+            found.push(private::decode(&store.display(&path), KIND, &store.read(&path)?)?);
+        }
+        Ok(found)
+    }
+
+    /// Whether it is of the same input and the same choices.
+    pub(crate) fn is_of(&self, fingerprint: &Fingerprint, options: &IngestOptions) -> bool {
+        self.fingerprint.same_content(fingerprint) && self.options == *options
+    }
+
+    /// The units of each array, by position in the plan.
+    pub(crate) fn units_by_array(&self) -> BTreeMap<&str, Vec<usize>> {
+        let mut units: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (position, unit) in self.units.iter().enumerate() {
+            units.entry(&unit.array).or_default().push(position);
+        }
+        units
+    }
+
+    /// Where the record of a unit is.
+    fn unit_path(&self, unit: usize) -> String {
+        private::path(&format!("done/{}-{unit:06}.json", self.uuid))
+    }
+
+    /// Says that a unit is done.
+    pub(crate) fn record_unit(
+        &self,
+        store: &dyn Store,
+        unit: usize,
+        record: &UnitRecord,
+    ) -> Result<()> {
+        Ok(store.put(&self.unit_path(unit), &private::encode("unit", record))?)
+    }
+
+    /// The record of a unit that is done.
+    pub(crate) fn unit_record(&self, store: &dyn Store, unit: usize) -> Result<Option<UnitRecord>> {
+        let path = self.unit_path(unit);
+        if store.size(&path)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(private::decode(&store.display(&path), "unit", &store.read(&path)?)?))
+    }
+}
+
+fn units_of(array: &ArrayNode) -> Result<Vec<Unit>> {
+    let unit = |rows: Range<u64>, values| Unit { array: array.path.clone(), rows, values };
+    Ok(match &array.contents {
+        Contents::Frame(frame) if frame.rows == 0 => Vec::new(),
+        Contents::Frame(frame) => {
+            vec![unit(0..frame.rows, frame.rows * frame.columns.len() as u64)]
+        }
+        Contents::Dense(dense) => vec![unit(0..1, dense.array.values.len() as u64)],
+        Contents::Matrix(contents) => {
+            let rows = plan_rows(&array.schema, &contents.matrix)?;
+            rows.into_iter().map(|(rows, values)| unit(rows, values)).collect()
+        }
+    })
+}

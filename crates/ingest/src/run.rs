@@ -1,0 +1,339 @@
+//! An ingest from beginning to end.
+//!
+//! 1. Describe the input as SOMA objects, and open a plan that names everything that will be written.
+//! 2. Write schemas, groups and metadata, all but the experiment's own metadata.
+//! 3. Write each unit's fragment; a unit is done when its files are safe on disk and a record says so.
+//! 4. Commit each array's fragments at once, `var` and `obs` last; then write the experiment's metadata. Before
+//!    that there is no experiment for any reader, and from then on there is all of it.
+//! 5. Turn the plan into the record of a finished ingest.
+//!
+//! Killed anywhere, the same command goes on where it was: what is done is not done again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use vacuole_anndata::H5ad;
+use vacuole_soma::create::{self, WriteStamp};
+use vacuole_soma::private::{self, Digests, RecordingStore};
+use vacuole_soma::{ErrorKind, Object};
+use vacuole_store::{PRIVATE_FOLDER, Store, Uri};
+
+use crate::describe::{Contents, Context, Node, describe};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::options::{IngestOptions, Progress};
+use crate::plan::{Plan, UnitRecord};
+use crate::write::{Target, write_dense, write_frame, write_matrix};
+
+/// How many bytes of finished units may wait until they are made safe and recorded together.
+const UNRECORDED_BYTES: u64 = 64 << 20;
+
+/// What an ingest did.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct IngestSummary {
+    /// The experiment.
+    pub experiment: String,
+    /// Whether the experiment held this input already, and nothing was changed.
+    pub unchanged: bool,
+    /// How many units an earlier, interrupted run had done.
+    pub resumed_units: usize,
+    /// How many units there are.
+    pub units: usize,
+    /// Cells and genes of the input.
+    pub n_obs: u64,
+    /// Genes of the input.
+    pub n_var: u64,
+    /// The bytes that were stored.
+    pub bytes: u64,
+}
+
+/// Ingests one H5AD file into a new experiment, or goes on with an ingest of it that was interrupted.
+///
+/// # Errors
+/// [`Error::Conflict`] where the destination holds something else, [`Error::Unfit`] where the file holds what no
+/// experiment can. Nothing of the experiment is visible then.
+pub fn ingest(
+    destination: &str,
+    input: &Path,
+    options: &IngestOptions,
+    progress: &dyn Progress,
+) -> Result<IngestSummary> {
+    let name = input.display().to_string();
+    let store = vacuole_store::open(&Uri::parse(destination)?)?;
+    progress.begin("reading the input", 0);
+    let fingerprint = Fingerprint::of(input)?;
+    let open = Plan::read(&*store)?;
+    let exists = experiment_exists(&store)?;
+    if let Some(plan) = &open {
+        check_same(&*store, plan, &fingerprint, options)?;
+    } else if exists {
+        return already_there(&*store, &fingerprint, options, input);
+    } else {
+        check_free(&*store)?;
+    }
+    let file = H5ad::open(input)?;
+    let stamp = match &open {
+        Some(plan) => plan.stamp(),
+        None => WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() },
+    };
+    let context = Context { input: &name, options, progress, uuid: &stamp.uuid };
+    let nodes = describe(&file, &context)?;
+    let plan = match open {
+        Some(plan) => plan,
+        None => {
+            let plan = Plan::new(&name, fingerprint, options, &stamp, &nodes)?;
+            plan.open(&*store)?;
+            plan
+        }
+    };
+    let mut summary = IngestSummary {
+        experiment: destination.to_owned(),
+        unchanged: false,
+        resumed_units: 0,
+        units: plan.units.len(),
+        n_obs: file.n_obs(),
+        n_var: file.n_vars(),
+        bytes: 0,
+    };
+    // Killed between the commit and the end of the record, the experiment is complete.
+    if !exists {
+        let mut run = Run { plan: &plan, stamp, store: Arc::clone(&store), nodes: &nodes, progress };
+        let (records, resumed) = run.write()?;
+        summary.resumed_units = resumed;
+        summary.bytes = run.commit(records)?;
+    }
+    plan.close(&*store)?;
+    Ok(summary)
+}
+
+/// Removes what an unfinished ingest has written. Returns whether there was one.
+///
+/// # Errors
+/// [`Error::Conflict`] where the experiment is complete.
+pub fn abort(destination: &str) -> Result<bool> {
+    let store = vacuole_store::open(&Uri::parse(destination)?)?;
+    let Some(plan) = Plan::read(&*store)? else { return Ok(false) };
+    if experiment_exists(&store)? {
+        plan.close(&*store)?;
+        return Err(Error::Conflict {
+            object: store.display(""),
+            message: "the experiment is complete; there is nothing to abort".to_owned(),
+        });
+    }
+    // Readers that look below the root see nothing of an array without its schema.
+    for folder in ["ms", "obs", "__group", "__meta"] {
+        store.remove_folder(folder)?;
+    }
+    store.remove("__tiledb_group.tdb")?;
+    store.remove_folder(PRIVATE_FOLDER)?;
+    Ok(true)
+}
+
+/// Describes the input and says what an ingest would do, without writing anything.
+pub fn plan_only(input: &Path, options: &IngestOptions, progress: &dyn Progress) -> Result<Plan> {
+    let name = input.display().to_string();
+    let fingerprint = Fingerprint::of(input)?;
+    let stamp = WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() };
+    let file = H5ad::open(input)?;
+    let context = Context { input: &name, options, progress, uuid: &stamp.uuid };
+    let nodes = describe(&file, &context)?;
+    Plan::new(&name, fingerprint, options, &stamp, &nodes)
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    stamp: WriteStamp,
+    store: Arc<dyn Store>,
+    nodes: &'a [Node],
+    progress: &'a dyn Progress,
+}
+
+impl Run<'_> {
+    /// Writes structures and units. Returns the record of each unit, and how many were done before.
+    fn write(&mut self) -> Result<(Vec<UnitRecord>, usize)> {
+        let total = self.plan.units.iter().map(|unit| unit.values).sum();
+        self.progress.begin("writing", total);
+        let units = self.plan.units_by_array();
+        let mut records: Vec<Option<UnitRecord>> = Vec::new();
+        for unit in 0..self.plan.units.len() {
+            records.push(self.plan.unit_record(&*self.store, unit)?);
+        }
+        let resumed = records.iter().flatten().count();
+        let mut waiting: Vec<usize> = Vec::new();
+        let mut waiting_bytes = 0;
+        for node in self.nodes {
+            let Node::Array(array) = node else { continue };
+            for &position in units.get(array.path.as_str()).into_iter().flatten() {
+                let unit = &self.plan.units[position];
+                if records[position].is_some() {
+                    self.progress.advance(unit.values);
+                    continue;
+                }
+                let recording = RecordingStore::new(Arc::clone(&self.store));
+                let fragment = self.stamp.fragment_name(position);
+                let target =
+                    Target { store: &recording, array, stamp: &self.stamp, fragment: &fragment };
+                let written = match &array.contents {
+                    Contents::Matrix(matrix) => {
+                        write_matrix(&target, matrix, unit.rows.clone(), self.progress)?
+                    }
+                    Contents::Frame(frame) => write_frame(&target, frame)?,
+                    Contents::Dense(dense) => write_dense(&target, dense)?,
+                };
+                if !matches!(array.contents, Contents::Matrix(_)) {
+                    self.progress.advance(unit.values);
+                }
+                let record = UnitRecord { written, files: recording.take() };
+                waiting_bytes += record.files.values().map(|file| file.size).sum::<u64>();
+                records[position] = Some(record);
+                waiting.push(position);
+                if waiting_bytes > UNRECORDED_BYTES {
+                    self.record(&records, &mut waiting)?;
+                    waiting_bytes = 0;
+                }
+            }
+        }
+        self.record(&records, &mut waiting)?;
+        Ok((records.into_iter().flatten().collect(), resumed))
+    }
+
+    /// Makes finished units safe and says that they are done.
+    fn record(&self, records: &[Option<UnitRecord>], waiting: &mut Vec<usize>) -> Result<()> {
+        self.store.flush()?;
+        for position in waiting.drain(..) {
+            if let Some(record) = &records[position] {
+                self.plan.record_unit(&*self.store, position, record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the experiment appear. Returns the bytes of everything that was written.
+    fn commit(&self, records: Vec<UnitRecord>) -> Result<u64> {
+        self.progress.begin("committing", 0);
+        let recording = RecordingStore::new(Arc::clone(&self.store));
+        let units = self.plan.units_by_array();
+        for node in self.nodes {
+            match node {
+                Node::Array(array) => {
+                    let path = &array.path;
+                    let metadata = &array.metadata;
+                    let (schema, enumerations) = (&array.schema, &array.enumerations);
+                    create::create_array(&recording, path, schema, enumerations, metadata, &self.stamp)?;
+                    let fragments: Vec<_> = units
+                        .get(path.as_str())
+                        .into_iter()
+                        .flatten()
+                        .filter(|&&unit| records.get(unit).is_some_and(|record| record.written))
+                        .map(|&unit| self.stamp.fragment_name(unit))
+                        .collect();
+                    if !fragments.is_empty() {
+                        create::commit(&recording, path, &fragments, &self.stamp)?;
+                    }
+                }
+                Node::Group(group) => {
+                    create::put_members(&recording, &group.path, &group.members, &self.stamp)?;
+                    if !group.path.is_empty() {
+                        create::put_metadata(&recording, &group.path, &group.metadata, &self.stamp)?;
+                    }
+                }
+            }
+        }
+        let mut digests: Digests = recording.take();
+        digests.extend(records.into_iter().flat_map(|record| record.files));
+        let Some(Node::Group(root)) = self.nodes.last() else { return Ok(0) };
+        let (object, bytes) = create::metadata_file("", &root.metadata, &self.stamp)?;
+        digests.insert(object, private::FileDigest::of(&bytes));
+        let path = private::path(&format!("{}/{}.json", private::DIGESTS, self.plan.uuid));
+        self.store.put(&path, &private::encode(private::DIGESTS, &digests))?;
+        self.store.flush()?;
+        // The commit: without its metadata the root is no experiment.
+        create::put_metadata(&*self.store, "", &root.metadata, &self.stamp)?;
+        self.store.flush()?;
+        Ok(digests.values().map(|file| file.size).sum())
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+fn experiment_exists(store: &Arc<dyn Store>) -> Result<bool> {
+    match Object::open(Arc::clone(store), "", u64::MAX) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Fails where the open plan is not that of this input.
+fn check_same(
+    store: &dyn Store,
+    plan: &Plan,
+    fingerprint: &Fingerprint,
+    options: &IngestOptions,
+) -> Result<()> {
+    let fault = if !plan.fingerprint.same_content(fingerprint) {
+        format!("an unfinished ingest of '{}' is here, whose contents are others", plan.input)
+    } else if plan.options != *options {
+        format!("an unfinished ingest of '{}' with other options is here", plan.input)
+    } else if plan.version != env!("CARGO_PKG_VERSION") {
+        format!("an unfinished ingest by version {} is here", plan.version)
+    } else {
+        return Ok(());
+    };
+    let message = format!("{fault}; finish it as it was begun, or remove it with --abort");
+    Err(Error::Conflict { object: store.display(""), message })
+}
+
+/// The experiment exists: fine where it is of this very input.
+fn already_there(
+    store: &dyn Store,
+    fingerprint: &Fingerprint,
+    options: &IngestOptions,
+    input: &Path,
+) -> Result<IngestSummary> {
+    let finished = Plan::finished(store)?;
+    match finished.iter().find(|plan| plan.is_of(fingerprint, options)) {
+        Some(plan) => {
+            let file = H5ad::open(input)?;
+            Ok(IngestSummary {
+                experiment: store.display(""),
+                unchanged: true,
+                resumed_units: 0,
+                units: plan.units.len(),
+                n_obs: file.n_obs(),
+                n_var: file.n_vars(),
+                bytes: 0,
+            })
+        }
+        None => Err(Error::Conflict {
+            object: store.display(""),
+            message: "there is an experiment already, made of another input or with other options; \
+                      choose another destination (appending is not supported yet)"
+                .to_owned(),
+        }),
+    }
+}
+
+/// Fails where the destination holds anything.
+fn check_free(store: &dyn Store) -> Result<()> {
+    let names: Vec<String> = store
+        .list("")?
+        .into_iter()
+        .map(|entry| entry.name)
+        .filter(|name| name != PRIVATE_FOLDER)
+        .collect();
+    match names.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::Conflict {
+            object: store.display(""),
+            message: format!(
+                "expected an empty or new folder, found '{first}'{}; choose another destination",
+                if names.len() > 1 { " and more" } else { "" }
+            ),
+        }),
+    }
+}

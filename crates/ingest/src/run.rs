@@ -98,7 +98,8 @@ pub fn ingest(
     };
     // Killed between the commit and the end of the record, the experiment is complete.
     if !exists {
-        let mut run = Run { plan: &plan, stamp, store: Arc::clone(&store), nodes: &nodes, progress };
+        let mut run =
+            Run { plan: &plan, stamp, store: Arc::clone(&store), nodes: &nodes, progress };
         let (records, resumed) = run.write()?;
         summary.resumed_units = resumed;
         summary.bytes = run.commit(records)?;
@@ -220,7 +221,14 @@ impl Run<'_> {
                     let path = &array.path;
                     let metadata = &array.metadata;
                     let (schema, enumerations) = (&array.schema, &array.enumerations);
-                    create::create_array(&recording, path, schema, enumerations, metadata, &self.stamp)?;
+                    create::create_array(
+                        &recording,
+                        path,
+                        schema,
+                        enumerations,
+                        metadata,
+                        &self.stamp,
+                    )?;
                     let fragments: Vec<_> = units
                         .get(path.as_str())
                         .into_iter()
@@ -235,7 +243,12 @@ impl Run<'_> {
                 Node::Group(group) => {
                     create::put_members(&recording, &group.path, &group.members, &self.stamp)?;
                     if !group.path.is_empty() {
-                        create::put_metadata(&recording, &group.path, &group.metadata, &self.stamp)?;
+                        create::put_metadata(
+                            &recording,
+                            &group.path,
+                            &group.metadata,
+                            &self.stamp,
+                        )?;
                     }
                 }
             }
@@ -311,9 +324,10 @@ fn already_there(
         }
         None => Err(Error::Conflict {
             object: store.display(""),
-            message: "there is an experiment already, made of another input or with other options; \
+            message:
+                "there is an experiment already, made of another input or with other options; \
                       choose another destination (appending is not supported yet)"
-                .to_owned(),
+                    .to_owned(),
         }),
     }
 }

@@ -112,7 +112,8 @@ pub(crate) fn write_dense(
                 value += 1;
             }
         }
-        let values = concat(&[&zero, &band.values]).map_err(|e| Error::arrow(array.display(), e))?;
+        let values =
+            concat(&[&zero, &band.values]).map_err(|e| Error::arrow(array.display(), e))?;
         let cells = take(&values, &UInt64Array::from(places), None);
         writer.append(&cells.map_err(|e| Error::arrow(array.display(), e))?)?;
         Ok(())

@@ -141,7 +141,9 @@ fn compare(
                 })
                 .collect()
         }
-        other => return Err(Error::unsupported(format!("conditions on {other} are not evaluated"))),
+        other => {
+            return Err(Error::unsupported(format!("conditions on {other} are not evaluated")));
+        }
     })
 }
 

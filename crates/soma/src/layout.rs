@@ -6,9 +6,7 @@
 
 use arrow_schema::{DataType, Field};
 use vacuole_tiledb::filter::{Filter, FilterPipeline};
-use vacuole_tiledb::schema::{
-    ArraySchema, ArrayType, Attribute, Dimension, Extent, Layout, Range,
-};
+use vacuole_tiledb::schema::{ArraySchema, ArrayType, Attribute, Dimension, Extent, Layout, Range};
 use vacuole_tiledb::{Datatype, FORMAT_VERSION, Numeric, Result};
 
 use crate::array::stored_type;
@@ -41,9 +39,10 @@ pub const JOIN_ID: &str = "soma_joinid";
 /// # Errors
 /// [`InvalidInput`](vacuole_tiledb::ErrorKind::InvalidInput) for types that TileDB cannot hold.
 pub fn sparse_nd_array(data_type: &DataType, shape: &[u64]) -> Result<ArraySchema> {
-    let dimensions = shape.iter().enumerate().map(|(index, _)| {
-        dimension(dimension_name(index), MATRIX_EXTENT, coordinate_filters())
-    });
+    let dimensions = shape
+        .iter()
+        .enumerate()
+        .map(|(index, _)| dimension(dimension_name(index), MATRIX_EXTENT, coordinate_filters()));
     let attribute = attribute(DATA.to_owned(), data_type, false, None)?;
     Ok(schema(ArrayType::Sparse, dimensions.collect(), vec![attribute], shape))
 }

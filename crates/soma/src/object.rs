@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use vacuole_store::{Store, Uri, join};
+use vacuole_tiledb::TimestampedName;
 use vacuole_tiledb::group::{self, GroupDetails, Member, MemberKind};
 use vacuole_tiledb::metadata::{self, MetadataValue};
-use vacuole_tiledb::TimestampedName;
 
 use crate::array::{Array, METADATA_FOLDER};
 use crate::error::{Error, ErrorKind, InObject, Result};
@@ -121,7 +121,8 @@ impl Object {
         }
         let metadata = read_metadata(&*store, path, at)?;
         let Some(name) = metadata.get(keys::OBJECT_TYPE).and_then(MetadataValue::as_str) else {
-            let message = format!("there is no SOMA object here: no metadata '{}'", keys::OBJECT_TYPE);
+            let message =
+                format!("there is no SOMA object here: no metadata '{}'", keys::OBJECT_TYPE);
             return Err(Error::not_found(store.display(path), message));
         };
         let Some(soma_type) = SomaType::from_name(name) else {
@@ -255,7 +256,8 @@ fn timestamped(store: &dyn Store, folder: &str, at: u64) -> Result<Vec<String>> 
         if name.ends_with(".vac") || vacuumed.contains(&name) {
             continue;
         }
-        let parsed = TimestampedName::parse(&name).in_object(store.display(&join(folder, &name)))?;
+        let parsed =
+            TimestampedName::parse(&name).in_object(store.display(&join(folder, &name)))?;
         if parsed.is_within(at) {
             found.push((parsed.start, name));
         }

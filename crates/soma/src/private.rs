@@ -74,9 +74,14 @@ pub fn decode<T: DeserializeOwned>(object: &str, kind: &str, bytes: &[u8]) -> Re
     if written != first || header.vacuole != FORMAT || header.kind != kind {
         return Err(corrupt(format!("expected a header of kind '{kind}', found {first}")));
     }
-    let body = rest.strip_suffix('\n').filter(|body| body.len() == header.bytes).ok_or_else(|| {
-        corrupt(format!("expected {} bytes and a line feed, found {}", header.bytes, rest.len()))
-    })?;
+    let body =
+        rest.strip_suffix('\n').filter(|body| body.len() == header.bytes).ok_or_else(|| {
+            corrupt(format!(
+                "expected {} bytes and a line feed, found {}",
+                header.bytes,
+                rest.len()
+            ))
+        })?;
     let found = digest(body.as_bytes());
     if found != header.xxh3 {
         let message = format!("expected the digest {}, found {found}", header.xxh3);
@@ -147,7 +152,11 @@ impl Store for RecordingStore {
         self.inner.size(path)
     }
 
-    fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> vacuole_store::Result<Vec<Vec<u8>>> {
+    fn read_ranges(
+        &self,
+        path: &str,
+        ranges: &[Range<u64>],
+    ) -> vacuole_store::Result<Vec<Vec<u8>>> {
         self.inner.read_ranges(path, ranges)
     }
 
@@ -232,7 +241,10 @@ mod tests {
             for bit in 0..8 {
                 let mut altered = bytes.clone();
                 altered[at] ^= 1 << bit;
-                assert!(decode::<Digests>("d", "digests", &altered).is_err(), "byte {at}, bit {bit}");
+                assert!(
+                    decode::<Digests>("d", "digests", &altered).is_err(),
+                    "byte {at}, bit {bit}"
+                );
             }
             assert!(decode::<Digests>("d", "digests", &bytes[..at]).is_err(), "cut at {at}");
         }

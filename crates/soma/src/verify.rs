@@ -120,7 +120,8 @@ fn compare(
         .map(String::as_str)
         .filter(|path| !matches!(store.size(&join(root, path)), Ok(Some(_))))
         .collect();
-    let present: Vec<_> = digests.iter().filter(|(path, _)| !missing.contains(path.as_str())).collect();
+    let present: Vec<_> =
+        digests.iter().filter(|(path, _)| !missing.contains(path.as_str())).collect();
     report.files += present.len() as u64;
     let faults: Vec<Error> = present
         .par_iter()

@@ -54,7 +54,9 @@ impl Error {
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::FileTooLarge => ErrorKind::NoSpace,
             io::ErrorKind::UnexpectedEof => ErrorKind::Truncated,
-            io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => ErrorKind::InvalidInput,
+            io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {
+                ErrorKind::InvalidInput
+            }
             _ => ErrorKind::Io,
         };
         Self { kind, object: object.into(), doing: doing.to_owned(), source: Some(source) }

@@ -138,7 +138,11 @@ impl Store for LocalStore {
                 Error::new(ErrorKind::InvalidInput, name, "expected a name in UTF-8")
             })?;
             let is_folder = metadata.is_dir();
-            entries.push(Entry { name, is_folder, size: if is_folder { 0 } else { metadata.len() } });
+            entries.push(Entry {
+                name,
+                is_folder,
+                size: if is_folder { 0 } else { metadata.len() },
+            });
         }
         entries.sort();
         Ok(entries)
@@ -149,7 +153,9 @@ impl Store for LocalStore {
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
             Ok(_) => Ok(None),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            {
                 Ok(None)
             }
             Err(e) => Err(io_error(&path, "cannot be inspected", e)),
@@ -292,9 +298,9 @@ struct LocalWriter {
 impl ObjectWriter for LocalWriter {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.file {
-            Some(file) => file
-                .write_all(bytes)
-                .map_err(|e| io_error(&self.target, "cannot be written", e)),
+            Some(file) => {
+                file.write_all(bytes).map_err(|e| io_error(&self.target, "cannot be written", e))
+            }
             None => Err(Error::new(
                 ErrorKind::InvalidInput,
                 self.target.display().to_string(),
@@ -339,8 +345,14 @@ mod tests {
         store.put("a/b/c", b"0123456789").unwrap();
         store.flush().unwrap();
         assert_eq!(store.read("a/b/c").unwrap(), b"0123456789");
-        assert_eq!(store.read_ranges("a/b/c", &[8..10, 0..0, 2..4]).unwrap(), [&b"89"[..], b"", b"23"]);
-        assert_eq!(store.read_ranges("a/b/c", &[8..11]).unwrap_err().kind(), ErrorKind::Truncated);
+        assert_eq!(
+            store.read_ranges("a/b/c", &[8..10, 0..0, 2..4]).unwrap(),
+            [&b"89"[..], b"", b"23"]
+        );
+        assert_eq!(
+            store.read_ranges("a/b/c", std::slice::from_ref(&(8..11))).unwrap_err().kind(),
+            ErrorKind::Truncated
+        );
         assert_eq!(store.size("a/b/c").unwrap(), Some(10));
         assert_eq!(store.size("a/b").unwrap(), None);
         let names: Vec<_> = store.list("a").unwrap().into_iter().map(|entry| entry.name).collect();

@@ -109,8 +109,10 @@ impl<'a> Cursor<'a> {
     pub fn finish(&self, what: &str) -> Result<()> {
         match self.remaining() {
             0 => Ok(()),
-            left => Err(Error::corrupt(format!("{what}: expected its end, found {left} more bytes"))
-                .at(self.position as u64)),
+            left => {
+                Err(Error::corrupt(format!("{what}: expected its end, found {left} more bytes"))
+                    .at(self.position as u64))
+            }
         }
     }
 

@@ -52,10 +52,10 @@ impl Commits {
         for (file, bytes) in contents {
             if file.ends_with(".ign") {
                 ignored.extend(lines(bytes).map(|line| last_part(&line).to_owned()));
-            } else if let Some(stem) = file.strip_suffix(".vac") {
-                if TimestampedName::parse(stem)?.is_within(at) {
-                    vacuumed.extend(lines(bytes).map(|line| last_part(&line).to_owned()));
-                }
+            } else if let Some(stem) = file.strip_suffix(".vac")
+                && TimestampedName::parse(stem)?.is_within(at)
+            {
+                vacuumed.extend(lines(bytes).map(|line| last_part(&line).to_owned()));
             }
         }
         let mut fragments = BTreeSet::new();
@@ -111,7 +111,10 @@ impl Commits {
 pub fn consolidated_commits<'a>(
     fragments: impl IntoIterator<Item = &'a TimestampedName>,
 ) -> Vec<u8> {
-    fragments.into_iter().fold(String::new(), |out, name| out + &format!("__commits/{name}.wrt\n")).into_bytes()
+    fragments
+        .into_iter()
+        .fold(String::new(), |out, name| out + &format!("__commits/{name}.wrt\n"))
+        .into_bytes()
 }
 
 struct Entry<'a> {
@@ -169,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_consolidated_file_commits_all_its_fragments_at_once() {
-        let names = [TimestampedName::new(5, "a", Some(22)), TimestampedName::new(6, "b", Some(22))];
+        let names =
+            [TimestampedName::new(5, "a", Some(22)), TimestampedName::new(6, "b", Some(22))];
         let bytes = String::from_utf8(consolidated_commits(&names)).unwrap();
         let contents = [("__5_6_x_22.con", bytes.as_str())];
         assert_eq!(resolve(&[], &contents, u64::MAX), ["__5_5_a_22", "__6_6_b_22"]);
@@ -178,7 +182,8 @@ mod tests {
 
     #[test]
     fn ignored_entries_do_not_hide_single_commits() {
-        let contents = [("c.con", "__commits/__1_1_a_22.wrt\n"), ("i.ign", "__commits/__1_1_a_22.wrt\n")];
+        let contents =
+            [("c.con", "__commits/__1_1_a_22.wrt\n"), ("i.ign", "__commits/__1_1_a_22.wrt\n")];
         assert!(resolve(&[], &contents, 9).is_empty());
         assert_eq!(resolve(&["__1_1_a_22.wrt"], &contents, 9), ["__1_1_a_22"]);
     }

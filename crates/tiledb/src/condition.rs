@@ -119,7 +119,9 @@ fn read_node(cursor: &mut Cursor<'_>, depth: usize) -> Result<Condition> {
             };
             Ok(Condition::Compare { field, comparison, value, offsets })
         }
-        other => Err(Error::corrupt(format!("condition node: expected 0 or 1, found {other}")).at(at)),
+        other => {
+            Err(Error::corrupt(format!("condition node: expected 0 or 1, found {other}")).at(at))
+        }
     }
 }
 

@@ -49,7 +49,9 @@ impl GroupDetails {
         let mut cursor = Cursor::new(&payload);
         let version = cursor.u32("group version")?;
         if !(1..=2).contains(&version) {
-            return Err(Error::unsupported(format!("group version: expected 1 or 2, found {version}")));
+            return Err(Error::unsupported(format!(
+                "group version: expected 1 or 2, found {version}"
+            )));
         }
         let mut entries = Vec::new();
         for _ in 0..cursor.count64(15, "group members")? {
@@ -167,8 +169,14 @@ mod tests {
             uri: uri.to_owned(),
             name: Some(name.to_owned()),
         };
-        let first = GroupDetails { version: 2, entries: vec![(member("a", "1"), false), (member("b", "2"), false)] };
-        let second = GroupDetails { version: 2, entries: vec![(member("a", "3"), false), (member("b", ""), true)] };
+        let first = GroupDetails {
+            version: 2,
+            entries: vec![(member("a", "1"), false), (member("b", "2"), false)],
+        };
+        let second = GroupDetails {
+            version: 2,
+            entries: vec![(member("a", "3"), false), (member("b", ""), true)],
+        };
         assert_eq!(super::members([first, second]), [member("a", "3")]);
     }
 }

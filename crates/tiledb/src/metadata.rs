@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn later_files_override_and_delete() {
-        let mut entries = BTreeMap::from([("a".to_owned(), 1i64.into()), ("b".to_owned(), 2i64.into())]);
+        let mut entries =
+            BTreeMap::from([("a".to_owned(), 1i64.into()), ("b".to_owned(), 2i64.into())]);
         let mut payload = Vec::new();
         put_lp32(&mut payload, b"a").unwrap();
         payload.push(1);

@@ -20,10 +20,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     measurement: Option<String>,
     /// A value filter on obs
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
     obs: Option<String>,
     /// A value filter on var
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
     var: Option<String>,
 }
 

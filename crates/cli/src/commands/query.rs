@@ -26,10 +26,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     layer: Option<String>,
     /// A value filter on obs
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
     obs: Option<String>,
     /// A value filter on var
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
     var: Option<String>,
     /// The columns of obs to write, separated by commas [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let target = &arguments.output;
-    if !target.extension().is_some_and(|ending| ending == "h5ad") {
+    if target.extension().is_none_or(|ending| ending != "h5ad") {
         return Err(CliError::usage(
             target.display(),
             "expected the name of the output to end in .h5ad",

@@ -35,9 +35,14 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         match (&report.faults[..], &report.not_checksummed[..]) {
             ([], []) => format!("{shown}: sound: {found}"),
             ([], some) => {
-                format!("{shown}: no fault found, but {} arrays are not checksummed: {found}", some.len())
+                format!(
+                    "{shown}: no fault found, but {} arrays are not checksummed: {found}",
+                    some.len()
+                )
             }
-            (faults, _) => format!("{}\n{shown}: {} faults: {found}", faults.join("\n"), faults.len()),
+            (faults, _) => {
+                format!("{}\n{shown}: {} faults: {found}", faults.join("\n"), faults.len())
+            }
         }
     });
     if !report.faults.is_empty() {
@@ -45,7 +50,9 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     }
     if !report.not_checksummed.is_empty() {
         let count = report.not_checksummed.len();
-        return Err(CliError::not_checksummed(format!("{shown}: {count} arrays are not checksummed")));
+        return Err(CliError::not_checksummed(format!(
+            "{shown}: {count} arrays are not checksummed"
+        )));
     }
     Ok(())
 }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type, Int32Type};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, Float32Array, PrimitiveArray};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Float32Array, Int32Array, PrimitiveArray,
+};
 use arrow_schema::{DataType, Field};
+use arrow_select::filter::filter;
 use arrow_select::take::take;
-use vacuole_anndata::model::{Column, ColumnEncoding};
 use vacuole_anndata::StoredColumn;
+use vacuole_anndata::model::{Column, ColumnEncoding};
 use vacuole_soma::array::stored_type;
 use vacuole_soma::layout::enumeration_name;
 use vacuole_tiledb::schema::Enumeration;
@@ -25,7 +28,7 @@ const ROWS: u64 = 1 << 18;
 
 /// Where a column's values come from.
 pub(crate) enum ColumnSource {
-    Stored(StoredColumn),
+    Stored(Box<StoredColumn>),
     /// Values in memory: ids, or the columns of an array of strings.
     Values(ArrayRef),
 }
@@ -39,7 +42,7 @@ pub(crate) struct SomaColumn {
 }
 
 /// What happens to values on their way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Treatment {
     /// They are stored as they are.
     AsIs,
@@ -47,6 +50,8 @@ enum Treatment {
     Float,
     /// The codes are stored, and index an enumeration.
     Codes,
+    /// New codes take the place of the old ones, by position: only categories in use are kept.
+    Recoded(Vec<i32>),
     /// Every row is null, and the categories are lost, as in the reference.
     NoCategories,
     /// Categories take the place of their codes.
@@ -78,7 +83,10 @@ impl SomaColumn {
         };
         let (data_type, treatment) = found;
         let field = Field::new(name, data_type, true);
-        Ok(Ok((Self { field, source: ColumnSource::Stored(column.clone()), treatment }, None)))
+        Ok(Ok((
+            Self { field, source: ColumnSource::Stored(Box::new(column.clone())), treatment },
+            None,
+        )))
     }
 
     fn categorical(
@@ -87,20 +95,32 @@ impl SomaColumn {
         column: &StoredColumn,
         ordered: bool,
     ) -> Result<(Self, Option<Enumeration>)> {
-        let mut any_valid = false;
+        let mut used: Vec<bool> = Vec::new();
+        let mut any_null = false;
         let mut start = 0;
         let mut categories = None;
-        while !any_valid && (start < column.len() || categories.is_none()) {
+        while start < column.len() || categories.is_none() {
             let end = (start + ROWS).min(column.len());
             let rows = column.read_rows(start..end)?.values;
-            any_valid = rows.null_count() < rows.len();
-            let values = rows.as_dictionary_opt::<Int32Type>().map(|rows| Arc::clone(rows.values()));
-            categories = categories.or(values);
-            start = end.max(start + 1);
+            if let Some(rows) = rows.as_dictionary_opt::<Int32Type>() {
+                used.resize(rows.values().len(), false);
+                any_null |= rows.null_count() > 0;
+                for code in rows.keys().iter().flatten() {
+                    if let Some(used) = used.get_mut(code as usize) {
+                        *used = true;
+                    }
+                }
+                categories.get_or_insert_with(|| Arc::clone(rows.values()));
+            }
+            if end == column.len() {
+                break;
+            }
+            start = end;
         }
-        let source = ColumnSource::Stored(column.clone());
-        let categories = categories
-            .unwrap_or_else(|| arrow_array::new_empty_array(&DataType::LargeUtf8));
+        let any_valid = used.contains(&true);
+        let source = ColumnSource::Stored(Box::new(column.clone()));
+        let categories =
+            categories.unwrap_or_else(|| arrow_array::new_empty_array(&DataType::LargeUtf8));
         let categories = widened(&categories);
         let values = categories.data_type().clone();
         if any_valid && categories.len() > MOST_CATEGORIES {
@@ -111,9 +131,14 @@ impl SomaColumn {
             true => (values, ordered, Treatment::Codes),
             false => (DataType::LargeUtf8, false, Treatment::NoCategories),
         };
-        let empty = arrow_array::new_empty_array(&DataType::LargeUtf8);
-        let categories = if any_valid { &categories } else { &empty };
-        let enumeration = enumeration(context, name, categories, ordered)?;
+        let (kept, treatment) = match treatment {
+            Treatment::Codes if any_null && used.contains(&false) => {
+                in_use(name, &categories, &used)?
+            }
+            Treatment::Codes => (categories, Treatment::Codes),
+            other => (arrow_array::new_empty_array(&DataType::LargeUtf8), other),
+        };
+        let enumeration = enumeration(context, name, &kept, ordered)?;
         let data_type = DataType::Dictionary(Box::new(DataType::Int32), Box::new(values));
         let field = Field::new(name, data_type, true).with_dict_is_ordered(ordered);
         Ok((Self { field, source, treatment }, Some(enumeration)))
@@ -129,12 +154,20 @@ impl SomaColumn {
             ColumnSource::Stored(column) => column,
         };
         let Column { values, .. } = column.read_rows(rows)?;
-        Ok(match self.treatment {
+        Ok(match &self.treatment {
             Treatment::AsIs => values,
             Treatment::Float => without_nan(&widened(&values)),
             Treatment::NoCategories => arrow_array::new_null_array(&DataType::Int32, values.len()),
             Treatment::Codes => match values.as_dictionary_opt::<Int32Type>() {
                 Some(values) => Arc::new(values.keys().clone()),
+                None => values,
+            },
+            Treatment::Recoded(codes) => match values.as_dictionary_opt::<Int32Type>() {
+                Some(values) => {
+                    let new = |code: i32| codes.get(code as usize).copied();
+                    let recoded = values.keys().iter().map(|code| code.and_then(new));
+                    Arc::new(recoded.collect::<Int32Array>())
+                }
                 None => values,
             },
             Treatment::Decoded => match values.as_dictionary_opt::<Int32Type>() {
@@ -149,6 +182,22 @@ impl SomaColumn {
             },
         })
     }
+}
+
+/// Only the categories in use, and the codes that take the place of the old ones.
+///
+/// tiledbsoma drops the others from columns that have a null, and keeps them in columns without.
+fn in_use(name: &str, categories: &ArrayRef, used: &[bool]) -> Result<(ArrayRef, Treatment)> {
+    let kept = filter(categories, &BooleanArray::from(used.to_vec())).map_err(|source| {
+        crate::Error::Soma(vacuole_soma::Error::Arrow { object: name.to_owned(), source })
+    })?;
+    let mut next = 0;
+    let codes = used.iter().map(|&used| {
+        let code = next;
+        next += i32::from(used);
+        code
+    });
+    Ok((kept, Treatment::Recoded(codes.collect())))
 }
 
 /// Single floats for half ones, everything else as it is.

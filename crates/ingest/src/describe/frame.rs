@@ -33,14 +33,22 @@ pub(super) fn describe(
     let schema = frame.schema();
     let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
     let laid = lay_out(schema.index_name.as_deref(), &names, id_name).map_err(|name| {
-        context.unfit(element, format!("the index would become a column '{name}', and there is one already; rename either"))
+        context.unfit(
+            element,
+            format!(
+                "the index would become a column '{name}', and there is one already; rename either"
+            ),
+        )
     })?;
     let ColumnLayout { columns: laid, index_name } = laid;
     let mut columns = Vec::with_capacity(laid.len());
     let mut enumerations = Vec::new();
     for (name, origin) in laid {
         if name.starts_with(keys::RESERVED_PREFIX) {
-            let message = format!("SOMA reserves names that begin with '{}'; rename the column", keys::RESERVED_PREFIX);
+            let message = format!(
+                "SOMA reserves names that begin with '{}'; rename the column",
+                keys::RESERVED_PREFIX
+            );
             return Err(context.unfit(&format!("{element}/{name}"), message));
         }
         match origin {
@@ -82,11 +90,23 @@ pub(super) fn node(
         schema.enumerations.push((enumeration.name.clone(), enumeration.file.clone()));
     }
     let mut metadata = object_metadata(SomaType::DataFrame);
-    let json = serde_json::to_string(&index_name).unwrap_or_default();
+    let json = ascii_json(&serde_json::to_string(&index_name).unwrap_or_default());
     metadata.insert(keys::INDEX_NAME.to_owned(), json.as_str().into());
     metadata.extend(more);
     let contents = Contents::Frame(FrameContents { columns, rows });
     Ok(ArrayNode { path: path.to_owned(), metadata, schema, enumerations, contents })
+}
+
+/// JSON with everything but ASCII escaped, as Python writes it.
+fn ascii_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for unit in json.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(ascii) if ascii.is_ascii() => out.push(char::from(ascii)),
+            _ => out.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    out
 }
 
 fn made_unique(context: &Context<'_>, element: &str, ids: ArrayRef) -> ArrayRef {
@@ -107,4 +127,14 @@ fn made_unique(context: &Context<'_>, element: &str, ids: ArrayRef) -> ArrayRef 
         }
     }
     Arc::new(LargeStringArray::from_iter_values(unique))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ascii_json;
+
+    #[test]
+    fn json_is_escaped_as_python_escapes_it() {
+        assert_eq!(ascii_json("\"Zelle-№ 🧬\""), "\"Zelle-\\u2116 \\ud83e\\uddec\"");
+    }
 }

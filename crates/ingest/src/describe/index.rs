@@ -84,7 +84,11 @@ pub(crate) fn unique_names(names: &[&str]) -> Vec<(usize, String)> {
 mod tests {
     use super::*;
 
-    fn names(index: Option<&str>, columns: &[&str], id: Option<&str>) -> (Vec<String>, Option<String>) {
+    fn names(
+        index: Option<&str>,
+        columns: &[&str],
+        id: Option<&str>,
+    ) -> (Vec<String>, Option<String>) {
         let laid = lay_out(index, columns, id).unwrap();
         (laid.columns.into_iter().map(|(name, _)| name).collect(), laid.index_name)
     }
@@ -110,7 +114,11 @@ mod tests {
             (None, &["index"], None, &["level_0", "index"], None),
         ] {
             let expected = stored.iter().map(|&name| name.to_owned()).collect();
-            assert_eq!(names(index, columns, id), (expected, name.map(str::to_owned)), "{index:?} {columns:?}");
+            assert_eq!(
+                names(index, columns, id),
+                (expected, name.map(str::to_owned)),
+                "{index:?} {columns:?}"
+            );
         }
     }
 

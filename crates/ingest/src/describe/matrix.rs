@@ -67,7 +67,8 @@ pub(super) fn describe(
 ) -> Result<ArrayNode> {
     let found = matrix.shape();
     if found != shape {
-        let message = format!("expected {} x {} values, found {} x {}", shape.0, shape.1, found.0, found.1);
+        let message =
+            format!("expected {} x {} values, found {} x {}", shape.0, shape.1, found.0, found.1);
         return Err(context.unfit(element, message));
     }
     let data_type = stored(matrix.data_type());

@@ -90,7 +90,15 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Vec<Node>> 
         ("varp", file.varp()?, file.n_vars(), Some(file.n_vars())),
     ];
     for (part, elements, rows, columns) in axes {
-        members.extend(describe_part(&mut tree, context, &measurement, part, elements, rows, columns)?);
+        members.extend(describe_part(
+            &mut tree,
+            context,
+            &measurement,
+            part,
+            elements,
+            rows,
+            columns,
+        )?);
     }
     let uns = file.uns()?;
     if !uns.is_empty() {
@@ -101,7 +109,8 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Vec<Node>> 
     let mut modalities = vec![member(&options.measurement, &measurement_folder, MemberKind::Group)];
     if let Some(raw) = file.raw()? {
         if options.measurement == "raw" {
-            let message = "the measurement cannot be called raw, since the file has a raw; choose another";
+            let message =
+                "the measurement cannot be called raw, since the file has a raw; choose another";
             return Err(context.unfit("raw", message));
         }
         describe_raw(&mut tree, context, raw, file.n_obs())?;
@@ -115,10 +124,8 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Vec<Node>> 
     tree.frames.push(frame::describe(context, "obs", file.obs(), id_name, true)?);
     tree.group(measurement, SomaType::Measurement, members);
     tree.group(ms, SomaType::Collection, modalities);
-    let parts = vec![
-        member("ms", "ms", MemberKind::Group),
-        member("obs", "obs", MemberKind::Array),
-    ];
+    let parts =
+        vec![member("ms", "ms", MemberKind::Group), member("obs", "obs", MemberKind::Array)];
     tree.group(String::new(), SomaType::Experiment, parts);
     Ok(tree.finish())
 }
@@ -186,7 +193,13 @@ fn describe_x(
         }
         match matrix::of_element(element) {
             Ok(layer) => {
-                tree.array(matrix::describe(context, &element_path, &join(&path, &folder), layer, shape)?);
+                tree.array(matrix::describe(
+                    context,
+                    &element_path,
+                    &join(&path, &folder),
+                    layer,
+                    shape,
+                )?);
                 members.push(member(&name, &folder, MemberKind::Array));
             }
             Err(why) => context.leave_out(&element_path, &why),
@@ -219,7 +232,13 @@ fn describe_part(
             Ok(found) => {
                 let folder = folder_of(&name);
                 let shape = (rows, columns.unwrap_or(found.shape().1));
-                tree.array(matrix::describe(context, &element_path, &join(&path, &folder), found, shape)?);
+                tree.array(matrix::describe(
+                    context,
+                    &element_path,
+                    &join(&path, &folder),
+                    found,
+                    shape,
+                )?);
                 members.push(member(&name, &folder, MemberKind::Array));
             }
             Err(why) => context.leave_out(&element_path, &why),

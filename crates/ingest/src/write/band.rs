@@ -56,11 +56,8 @@ pub(crate) fn order(band: &Compressed<'_>, extent: u64, width: u64, add: Add) ->
         next[tile + 1] += next[tile];
     }
     let count = band.columns.len();
-    let mut cells = Cells {
-        rows: vec![0; count],
-        columns: vec![0; count],
-        values: vec![0; count * band.size],
-    };
+    let mut cells =
+        Cells { rows: vec![0; count], columns: vec![0; count], values: vec![0; count * band.size] };
     let mut found = Found::default();
     let mut sorted: Vec<u32> = Vec::new();
     for (row, ends) in band.indptr.windows(2).enumerate() {
@@ -86,9 +83,9 @@ pub(crate) fn order(band: &Compressed<'_>, extent: u64, width: u64, add: Add) ->
             sorted.extend(0..columns.len() as u32);
             sorted.sort_by_key(|&entry| columns.get(entry as usize));
             sorted.iter().for_each(|&entry| put(entry as usize));
-            let repeated = sorted.windows(2).filter(|pair| {
-                columns.get(pair[0] as usize) == columns.get(pair[1] as usize)
-            });
+            let repeated = sorted
+                .windows(2)
+                .filter(|pair| columns.get(pair[0] as usize) == columns.get(pair[1] as usize));
             found.duplicates += repeated.count() as u64;
         }
     }

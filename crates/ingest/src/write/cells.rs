@@ -52,7 +52,9 @@ pub(crate) fn of_array(array: &ArrayRef) -> Cells<'_> {
         }
         DataType::Float16 => {
             let halves = array.as_primitive::<arrow_array::types::Float16Type>().values();
-            plain(Cow::Owned(halves.iter().flat_map(|&half| f32::from(half).to_le_bytes()).collect()))
+            plain(Cow::Owned(
+                halves.iter().flat_map(|&half| f32::from(half).to_le_bytes()).collect(),
+            ))
         }
         other => plain(Cow::Borrowed(fixed(array, other.primitive_width().unwrap_or(0)))),
     }
@@ -110,11 +112,17 @@ mod tests {
         let text: ArrayRef = Arc::new(LargeStringArray::from(vec!["ab", "c", "", "def"]));
         let text = text.slice(1, 3);
         let cells = of_array(&text);
-        assert_eq!((&cells.data[..], cells.offsets.as_deref()), (&b"cdef"[..], Some(&[0, 1, 1][..])));
+        assert_eq!(
+            (&cells.data[..], cells.offsets.as_deref()),
+            (&b"cdef"[..], Some(&[0, 1, 1][..]))
+        );
         let numbers: ArrayRef = Arc::new(Int16Array::from(vec![1, 2, 3]));
         assert_eq!(&of_array(&numbers.slice(1, 2)).data[..], [2, 0, 3, 0]);
         let flags: ArrayRef = Arc::new(BooleanArray::from(vec![None, Some(true), Some(false)]));
         let cells = of_array(&flags).nullable(&flags);
-        assert_eq!((&cells.data[1..], cells.validity.as_deref()), (&[1, 0][..], Some(&[0, 1, 1][..])));
+        assert_eq!(
+            (&cells.data[1..], cells.validity.as_deref()),
+            (&[1, 0][..], Some(&[0, 1, 1][..]))
+        );
     }
 }

@@ -40,7 +40,11 @@ pub(crate) fn count_rows(matrix: &SparseMatrix, extent: u64) -> Result<Vec<u64>>
 }
 
 /// The entries of some rows, in compressed rows.
-pub(crate) fn gather(matrix: &SparseMatrix, rows: &Range<u64>, size: usize) -> Result<GatheredRows> {
+pub(crate) fn gather(
+    matrix: &SparseMatrix,
+    rows: &Range<u64>,
+    size: usize,
+) -> Result<GatheredRows> {
     let pointers = matrix.indptr()?;
     let mut entries: Vec<(u32, u32)> = Vec::new();
     let mut values: Vec<u8> = Vec::new();
@@ -83,7 +87,8 @@ fn by_row(entries: &[(u32, u32)], values: &[u8], rows: usize, size: usize) -> Ga
         let at = next[row as usize] as usize;
         next[row as usize] += 1;
         columns[at] = column;
-        sorted[at * size..(at + 1) * size].copy_from_slice(&values[entry * size..(entry + 1) * size]);
+        sorted[at * size..(at + 1) * size]
+            .copy_from_slice(&values[entry * size..(entry + 1) * size]);
     }
     GatheredRows { indptr, columns, values: sorted }
 }

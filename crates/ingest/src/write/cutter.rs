@@ -66,7 +66,12 @@ impl<'a, 't> TileCutter<'a, 't> {
                     let columns = le_bytes(&columns[start..end]);
                     let field = |data| FieldData { data, offsets: None, validity: None };
                     let attributes = [field(&values[start * size..end * size])];
-                    encode_tile(schema, (end - start) as u64, &attributes, &[field(&rows), field(&columns)])
+                    encode_tile(
+                        schema,
+                        (end - start) as u64,
+                        &attributes,
+                        &[field(&rows), field(&columns)],
+                    )
                 })
                 .collect();
             for tile in tiles {

@@ -29,8 +29,7 @@ pub(crate) fn write_dense(target: &Target<'_>, contents: &DenseContents) -> Resu
     let size = attribute.cell_size();
     let name = target.stamp.structure_name().to_string();
     let path = &target.array.path;
-    let mut sink =
-        FragmentSink::dense(target.store, path, schema, &name, target.fragment, region);
+    let mut sink = FragmentSink::dense(target.store, path, schema, &name, target.fragment, region);
     let tile_cells: u64 = extents.iter().product();
     // One dimension is a matrix of one row.
     let two = |values: &[u64]| match *values {

@@ -207,14 +207,21 @@ fn write_dense_rows(
             for column in 0..width as u32 {
                 if stored(cell) {
                     columns.push(column);
-                    kept.extend_from_slice(bytes.data.get(cell * size..(cell + 1) * size).unwrap_or_default());
+                    kept.extend_from_slice(
+                        bytes.data.get(cell * size..(cell + 1) * size).unwrap_or_default(),
+                    );
                 }
                 cell += 1;
             }
             indptr.push(columns.len() as u64);
         }
-        let entries =
-            Compressed { first_row: start, indptr: &indptr, columns: &columns, values: &kept, size };
+        let entries = Compressed {
+            first_row: start,
+            indptr: &indptr,
+            columns: &columns,
+            values: &kept,
+            size,
+        };
         let counted = Counted { progress, values: values.len() as u64 };
         write_bands(target, cutter, &entries, &counted)?;
         start = end;

@@ -119,11 +119,11 @@ pub(crate) fn cells(
     offsets: Option<Vec<u64>>,
     validity: Option<Vec<u8>>,
 ) -> Result<ArrayRef> {
-    let nulls = validity
-        .filter(|validity| validity.contains(&0))
-        .map(|validity| NullBuffer::from(BooleanBuffer::collect_bool(validity.len(), |i| {
+    let nulls = validity.filter(|validity| validity.contains(&0)).map(|validity| {
+        NullBuffer::from(BooleanBuffer::collect_bool(validity.len(), |i| {
             validity.get(i).is_some_and(|&valid| valid != 0)
-        })));
+        }))
+    });
     let mismatch = |e: arrow_schema::ArrowError| Error::corrupt(format!("cells: {e}"));
     macro_rules! numbers {
         ($type:ty) => {{

@@ -101,7 +101,10 @@ impl Array {
                 _ => Err(Error::new(
                     ErrorKind::InvalidInput,
                     self.display(),
-                    format!("dimension '{}': cannot read {low} to {high} of {length:?}", dimension.name),
+                    format!(
+                        "dimension '{}': cannot read {low} to {high} of {length:?}",
+                        dimension.name
+                    ),
                 )),
             }
         })
@@ -150,7 +153,8 @@ impl Array {
             let raw = fragment.read_cells(&*self.store, Field::Attribute(number), tile)?;
             let extents: Vec<u64> = axes.iter().map(|axis| axis.extent as u64).collect();
             let lengths: Vec<u64> = axes.iter().map(|axis| axis.length() as u64).collect();
-            let region: Vec<u64> = parts.iter().map(|(_, low, high)| (high - low + 1) as u64).collect();
+            let region: Vec<u64> =
+                parts.iter().map(|(_, low, high)| (high - low + 1) as u64).collect();
             for index in 0..region.iter().product() {
                 let offset = unravel(index, &region, false);
                 let within = |base: &dyn Fn(usize) -> i64| -> Vec<u64> {
@@ -165,10 +169,11 @@ impl Array {
                 if let (Some(stored), Some(place)) = (stored, place) {
                     place.copy_from_slice(stored);
                 }
-                if let (Some(stored), Some(validity)) = (&raw.validity, &mut validity) {
-                    if let (Some(stored), Some(place)) = (stored.get(source), validity.get_mut(target)) {
-                        *place = *stored;
-                    }
+                if let (Some(stored), Some(validity)) = (&raw.validity, &mut validity)
+                    && let (Some(stored), Some(place)) =
+                        (stored.get(source), validity.get_mut(target))
+                {
+                    *place = *stored;
                 }
             }
         }
@@ -179,9 +184,8 @@ impl Array {
         match layout {
             Layout::RowMajor => Ok(false),
             Layout::ColumnMajor => Ok(true),
-            Layout::Hilbert => {
-                Err(FormatError::corrupt("dense arrays have no Hilbert order")).in_object(self.display())
-            }
+            Layout::Hilbert => Err(FormatError::corrupt("dense arrays have no Hilbert order"))
+                .in_object(self.display()),
         }
     }
 }

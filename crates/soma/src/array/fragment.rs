@@ -67,7 +67,9 @@ impl Fragment {
     /// Whether cells of a field vary in length.
     fn is_var(&self, field: Field) -> bool {
         match field {
-            Field::Attribute(index) => self.schema.attributes.get(index).is_some_and(|a| a.is_var()),
+            Field::Attribute(index) => {
+                self.schema.attributes.get(index).is_some_and(|a| a.is_var())
+            }
             Field::Dimension(index) => self.schema.dimensions.get(index).is_some_and(|d| d.var),
             _ => false,
         }
@@ -108,13 +110,15 @@ impl Fragment {
         let number = field.index(&self.schema, self.metadata.footer.has_timestamps);
         let shape = CellShape { datatype, cell_size, version };
         let (data, offsets) = if var {
-            let size = self.metadata.fields.get(number).and_then(|f| f.var_sizes.get(tile as usize));
+            let size =
+                self.metadata.fields.get(number).and_then(|f| f.var_sizes.get(tile as usize));
             let size = size.copied().unwrap_or(0);
             let object = self.object(field, FieldFile::Var);
             let stored = self.stored(store, field, FieldFile::Var, tile)?;
             let limit = self.limit(store, &object, size)?;
-            let (data, offsets) =
-                filters.decode_var_tile(&stored, &shape, limit).in_object(store.display(&object))?;
+            let (data, offsets) = filters
+                .decode_var_tile(&stored, &shape, limit)
+                .in_object(store.display(&object))?;
             check_size(store, &object, tile, size, data.len())?;
             let offsets = match offsets {
                 Some(offsets) => offsets,
@@ -147,7 +151,9 @@ impl Fragment {
             (data, None)
         };
         let nullable = match field {
-            Field::Attribute(index) => self.schema.attributes.get(index).is_some_and(|a| a.nullable),
+            Field::Attribute(index) => {
+                self.schema.attributes.get(index).is_some_and(|a| a.nullable)
+            }
             _ => false,
         };
         let validity = if nullable {
@@ -211,7 +217,13 @@ impl Fragment {
     }
 }
 
-fn check_size(store: &dyn Store, object: &str, tile: u64, expected: u64, found: usize) -> Result<()> {
+fn check_size(
+    store: &dyn Store,
+    object: &str,
+    tile: u64,
+    expected: u64,
+    found: usize,
+) -> Result<()> {
     if expected == found as u64 {
         return Ok(());
     }

@@ -137,7 +137,8 @@ impl Array {
     /// The length of each dimension, as SOMA's `shape` gives it: the end of the current domain, or of the
     /// domain where an old array has none. `None` for a dimension that is no integer.
     pub fn shape(&self) -> Vec<Option<u64>> {
-        let domain = |index: usize| self.schema.dimensions.get(index).and_then(|d| d.domain.clone());
+        let domain =
+            |index: usize| self.schema.dimensions.get(index).and_then(|d| d.domain.clone());
         (0..self.schema.dimensions.len())
             .map(|index| {
                 let current = self.schema.current_domain.as_ref();
@@ -183,7 +184,8 @@ impl Array {
             attributes.clone().all(|a| a.filters.has_checksum())
                 && dimensions.into_iter().all(|filters| filters.has_checksum())
                 && (schema.offset_filters.has_checksum() || !attributes.clone().any(|a| a.is_var()))
-                && (schema.validity_filters.has_checksum() || !attributes.clone().any(|a| a.nullable))
+                && (schema.validity_filters.has_checksum()
+                    || !attributes.clone().any(|a| a.nullable))
         })
     }
 
@@ -267,12 +269,17 @@ fn arrow_schema(
     let attributes = schema.attributes.iter().map(|attribute| {
         let enumeration = match &attribute.enumeration {
             None => None,
-            Some(name) => Some(&enumerations.get(name).ok_or_else(|| {
-                vacuole_tiledb::Error::corrupt(format!(
-                    "attribute '{}': expected an enumeration '{name}', found none",
-                    attribute.name
-                ))
-            })?.0),
+            Some(name) => Some(
+                &enumerations
+                    .get(name)
+                    .ok_or_else(|| {
+                        vacuole_tiledb::Error::corrupt(format!(
+                            "attribute '{}': expected an enumeration '{name}', found none",
+                            attribute.name
+                        ))
+                    })?
+                    .0,
+            ),
         };
         arrow_types::attribute_field(attribute, enumeration)
     });

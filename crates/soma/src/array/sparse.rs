@@ -99,8 +99,28 @@ impl Array {
     pub fn read_sparse_all(&self, options: &SparseReadOptions) -> Result<RecordBatch> {
         let read = self.read_sparse(options)?;
         let schema = Arc::clone(&read.schema);
-        let batches = read.collect::<Result<Vec<_>>>()?;
+        let mut batches = read.collect::<Result<Vec<_>>>()?;
+        if batches.is_empty() {
+            batches.push(self.no_cells(&schema)?);
+        }
         concat_batches(&schema, &batches).in_object(self.display())
+    }
+
+    /// A batch without rows, whose dictionaries are complete all the same.
+    fn no_cells(&self, schema: &SchemaRef) -> Result<RecordBatch> {
+        let columns = schema.fields().iter().map(|field| {
+            let none = match field.data_type() {
+                DataType::Dictionary(index, _) => index.as_ref(),
+                other => other,
+            };
+            let none = arrow_array::new_empty_array(none);
+            match self.enumeration(field.name()) {
+                Some(values) => arrow_types::dictionary(&none, values).in_object(self.display()),
+                None => Ok(none),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        RecordBatch::try_new(Arc::clone(schema), columns).in_object(self.display())
     }
 
     /// Whether the same cell can be in it more than once.
@@ -246,7 +266,8 @@ impl Array {
         if plan.merge && !batches.is_empty() {
             let schema = batches[0].schema();
             let all = concat_batches(&schema, batches.iter()).in_object(self.display())?;
-            batches = [newest(&all, self.schema.dimensions.len()).in_object(self.display())?].into();
+            batches =
+                [newest(&all, self.schema.dimensions.len()).in_object(self.display())?].into();
         }
         if plan.times {
             for batch in &mut batches {
@@ -396,7 +417,9 @@ impl Array {
     /// Drops cells that were deleted at or before the time of this array.
     fn without_deleted(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let times = |name: &str| {
-            batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<UInt64Array>())
+            batch
+                .column_by_name(name)
+                .and_then(|column| column.as_any().downcast_ref::<UInt64Array>())
         };
         let (Some(written), Some(deleted)) = (times(WRITTEN_AT), times(DELETED_AT)) else {
             return Ok(batch.clone());
@@ -473,10 +496,7 @@ fn processed_name(delete: usize) -> String {
 }
 
 /// The newest version of each cell, in row-major order.
-fn newest(
-    batch: &RecordBatch,
-    dimensions: usize,
-) -> Result<RecordBatch, arrow_schema::ArrowError> {
+fn newest(batch: &RecordBatch, dimensions: usize) -> Result<RecordBatch, arrow_schema::ArrowError> {
     let written = batch
         .column_by_name(WRITTEN_AT)
         .and_then(|column| column.as_any().downcast_ref::<UInt64Array>())
@@ -503,8 +523,8 @@ fn comparators(
         })
         .collect::<Result<Vec<_>, _>>()?;
     Ok(move |a, b| {
-        columns.iter().fold(std::cmp::Ordering::Equal, |order, compare| {
-            order.then_with(|| compare(a, b))
-        })
+        columns
+            .iter()
+            .fold(std::cmp::Ordering::Equal, |order, compare| order.then_with(|| compare(a, b)))
     })
 }

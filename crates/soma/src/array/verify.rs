@@ -57,7 +57,10 @@ impl Array {
             Some(found) if found == expected => Ok(()),
             found => Err(Error::corrupt(
                 self.store.display(&object),
-                format!("expected {expected} bytes, found {}", found.map_or("none".to_owned(), |n| n.to_string())),
+                format!(
+                    "expected {expected} bytes, found {}",
+                    found.map_or("none".to_owned(), |n| n.to_string())
+                ),
             )),
         }
     }
@@ -88,7 +91,9 @@ impl Array {
             if let Some(outside) = outside {
                 return Err(Error::corrupt(
                     self.store.display(&fragment.object(field, FieldFile::Fixed)),
-                    format!("tile {tile}: expected coordinates of {low} to {high}, found {outside}"),
+                    format!(
+                        "tile {tile}: expected coordinates of {low} to {high}, found {outside}"
+                    ),
                 ));
             }
         }

@@ -127,11 +127,9 @@ fn check(
     match field.validity {
         Some(validity) if nullable && validity.len() as u64 == cells => Ok(()),
         None if !nullable => Ok(()),
-        found => fault(
-            "validity bytes",
-            if nullable { cells } else { 0 },
-            found.map_or(0, <[u8]>::len),
-        ),
+        found => {
+            fault("validity bytes", if nullable { cells } else { 0 }, found.map_or(0, <[u8]>::len))
+        }
     }
 }
 

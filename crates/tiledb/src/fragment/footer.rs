@@ -54,11 +54,7 @@ pub struct Footer {
 
 impl Footer {
     /// How many fields there are.
-    pub fn fields(
-        schema: &ArraySchema,
-        has_timestamps: bool,
-        has_delete_metadata: bool,
-    ) -> usize {
+    pub fn fields(schema: &ArraySchema, has_timestamps: bool, has_delete_metadata: bool) -> usize {
         schema.attributes.len()
             + 1
             + schema.dimensions.len()

@@ -51,7 +51,8 @@ impl FragmentMetadata {
             (true, Some(region)) => dense_tile_counts(schema, region)?.iter().product(),
             (true, None) => 0,
         };
-        if !footer.dense && (footer.last_tile_cells > schema.capacity || footer.last_tile_cells == 0)
+        if !footer.dense
+            && (footer.last_tile_cells > schema.capacity || footer.last_tile_cells == 0)
         {
             return Err(Error::corrupt(format!(
                 "cells in the last tile: expected 1 to {}, found {}",
@@ -82,14 +83,7 @@ impl FragmentMetadata {
         let processed_conditions = (0..cursor.count64(8, "processed conditions")?)
             .map(|_| cursor.lp64_str("processed condition").map(str::to_owned))
             .collect::<Result<_>>()?;
-        Ok(Self {
-            capacity: schema.capacity,
-            footer,
-            rtree,
-            fields,
-            processed_conditions,
-            tiles,
-        })
+        Ok(Self { capacity: schema.capacity, footer, rtree, fields, processed_conditions, tiles })
     }
 
     /// How many cells data tile `tile` has.

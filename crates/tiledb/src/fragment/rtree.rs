@@ -39,7 +39,9 @@ impl RTree {
         let mut cursor = Cursor::new(payload);
         let fanout = cursor.u32("R-tree fanout")?;
         if fanout < 2 {
-            return Err(Error::corrupt(format!("R-tree fanout: expected at least 2, found {fanout}")));
+            return Err(Error::corrupt(format!(
+                "R-tree fanout: expected at least 2, found {fanout}"
+            )));
         }
         let smallest = schema
             .dimensions

@@ -72,8 +72,8 @@ impl<'a> FragmentWriter<'a> {
         });
         let stored_dimensions =
             dimensions.take(if dense.is_none() { schema.dimensions.len() } else { 0 });
-        let fields = attributes.chain(stored_dimensions).map(|(field, kind, nullable)| {
-            FieldProgress {
+        let fields =
+            attributes.chain(stored_dimensions).map(|(field, kind, nullable)| FieldProgress {
                 field,
                 kind,
                 nullable,
@@ -84,8 +84,7 @@ impl<'a> FragmentWriter<'a> {
                 validity_offsets: Vec::new(),
                 tiles: Vec::new(),
                 total: None,
-            }
-        });
+            });
         Self {
             schema,
             schema_name,
@@ -182,7 +181,8 @@ impl<'a> FragmentWriter<'a> {
         }
         let statistics = put_generic(&mut out, &totals)?;
         let processed_conditions = put_generic(&mut out, &0u64.to_le_bytes())?;
-        let sizes = |file: usize| by_number.iter().map(|p| p.map_or(0, |p| p.sizes[file])).collect();
+        let sizes =
+            |file: usize| by_number.iter().map(|p| p.map_or(0, |p| p.sizes[file])).collect();
         Footer {
             version: FORMAT_VERSION,
             schema: self.schema_name,
@@ -245,7 +245,8 @@ fn list_payload(number: usize, progress: Option<&FieldProgress>, tiles: u64) -> 
         4 => put_values(&mut out, progress, |statistics| &statistics.min),
         5 => put_values(&mut out, progress, |statistics| &statistics.max),
         6 => {
-            let sums: &[FieldStatistics] = if progress.kind.has_sum { &progress.tiles } else { &[] };
+            let sums: &[FieldStatistics] =
+                if progress.kind.has_sum { &progress.tiles } else { &[] };
             put_u64s(&mut out, &[sums.len() as u64]);
             out.extend(sums.iter().flat_map(|statistics| statistics.sum));
         }

@@ -72,8 +72,16 @@ impl Attribute {
                 .map(str::to_owned),
             _ => None,
         };
-        let attribute =
-            Self { name, datatype, values_per_cell, filters, fill, nullable, fill_valid, enumeration };
+        let attribute = Self {
+            name,
+            datatype,
+            values_per_cell,
+            filters,
+            fill,
+            nullable,
+            fill_valid,
+            enumeration,
+        };
         if !attribute.is_var() && attribute.fill.len() != attribute.cell_size() {
             return Err(Error::corrupt(format!(
                 "attribute '{}': expected a fill of {} bytes, found {}",

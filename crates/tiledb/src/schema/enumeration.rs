@@ -112,8 +112,9 @@ impl Enumeration {
             Some(0) => Some("0 values per cell".to_owned()),
             Some(values) => {
                 let size = self.datatype.size() * values as usize;
-                (!self.data.len().is_multiple_of(size))
-                    .then(|| format!("expected a multiple of {size} bytes, found {}", self.data.len()))
+                (!self.data.len().is_multiple_of(size)).then(|| {
+                    format!("expected a multiple of {size} bytes, found {}", self.data.len())
+                })
             }
             None => {
                 let inside = |&offset: &u64| offset <= self.data.len() as u64;
@@ -145,16 +146,23 @@ mod tests {
             let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             (Datatype::Int64, Some(1), Vec::new(), data)
         });
-        (any::<String>(), any::<String>(), any::<bool>(), prop_oneof![strings.boxed(), numbers.boxed()])
-            .prop_map(|(name, file, ordered, (datatype, values_per_cell, offsets, data))| Enumeration {
-                name,
-                file,
-                datatype,
-                values_per_cell,
-                ordered,
-                data,
-                offsets,
-            })
+        (
+            any::<String>(),
+            any::<String>(),
+            any::<bool>(),
+            prop_oneof![strings.boxed(), numbers.boxed()],
+        )
+            .prop_map(
+                |(name, file, ordered, (datatype, values_per_cell, offsets, data))| Enumeration {
+                    name,
+                    file,
+                    datatype,
+                    values_per_cell,
+                    ordered,
+                    data,
+                    offsets,
+                },
+            )
     }
 
     proptest! {

@@ -30,10 +30,13 @@ impl Range {
             let low = cursor.u64("range start size")?;
             let at = cursor.position() as u64;
             let bytes = cursor.take(usize::try_from(both).unwrap_or(usize::MAX), "range")?;
-            let low = usize::try_from(low).ok().filter(|&low| low <= bytes.len()).ok_or_else(|| {
-                Error::corrupt(format!("range start: expected at most {both} bytes, found {low}"))
+            let low =
+                usize::try_from(low).ok().filter(|&low| low <= bytes.len()).ok_or_else(|| {
+                    Error::corrupt(format!(
+                        "range start: expected at most {both} bytes, found {low}"
+                    ))
                     .at(at)
-            })?;
+                })?;
             let (low, high) = bytes.split_at(low);
             return Ok(Self::Bytes(low.to_vec(), high.to_vec()));
         }

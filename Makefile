@@ -1,0 +1,28 @@
+# Everything that is built or downloaded lives in a cache outside the clone; see README.md.
+VACUOLE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vacuole
+CARGO_TARGET_DIR ?= $(VACUOLE_CACHE)/target
+PYTHON ?= python3
+export VACUOLE_CACHE CARGO_TARGET_DIR
+
+.PHONY: help demo lint test
+
+help:
+	@echo 'make demo   build the program, ingest 700 real cells, query them'
+	@echo 'make test   lint, then the tests in Rust and in Python (against tiledbsoma)'
+	@echo 'make lint   cargo fmt and clippy'
+
+demo:
+	@$(PYTHON) demo/demo.py
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Examples are built too: some tests in Python run them.
+test: lint
+	cargo test --workspace --locked
+	cargo build --workspace --bins --examples --locked
+	python=$$($(PYTHON) .ci/python_env.py tests/python/requirements.txt) && \
+	VACUOLE_BIN="$(CARGO_TARGET_DIR)/debug/vacuole" \
+	VACUOLE_BIN_DIR="$(CARGO_TARGET_DIR)/debug" \
+	"$$python" -m pytest tests/python -q

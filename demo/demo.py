@@ -17,7 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 OUTPUT = REPOSITORY / "demo-output"
 CACHE = Path(os.environ.get("VACUOLE_CACHE") or Path.home() / ".cache/vacuole").absolute()
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target").absolute()
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or CACHE / "target").absolute()
 
 SCANPY = "scanpy==1.11.5"
 DATASET = "scanpy/datasets/10x_pbmc68k_reduced.h5ad"

@@ -105,6 +105,18 @@ impl<'a> Cursor<'a> {
         Ok(u64s_from_le(self.take(size, what)?))
     }
 
+    /// Takes a u64 byte count and as many bytes of u64 values.
+    pub fn lp64_u64s(&mut self, what: &str) -> Result<Vec<u64>> {
+        let at = self.position as u64;
+        let bytes = self.lp64(what)?;
+        if !bytes.len().is_multiple_of(8) {
+            let found = bytes.len();
+            let message = format!("{what}: expected a multiple of 8 bytes, found {found}");
+            return Err(Error::corrupt(message).at(at));
+        }
+        Ok(u64s_from_le(bytes))
+    }
+
     /// Fails unless every byte has been read.
     pub fn finish(&self, what: &str) -> Result<()> {
         match self.remaining() {

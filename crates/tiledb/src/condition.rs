@@ -112,11 +112,18 @@ fn read_node(cursor: &mut Cursor<'_>, depth: usize) -> Result<Condition> {
             let field = cursor.lp32_str("condition field")?.to_owned();
             let value = cursor.lp64("condition value")?.to_vec();
             let offsets = match comparison {
-                Comparison::In | Comparison::NotIn => {
-                    crate::bytes::u64s_from_le(cursor.lp64("condition offsets")?)
-                }
+                Comparison::In | Comparison::NotIn => cursor.lp64_u64s("condition offsets")?,
                 _ => Vec::new(),
             };
+            // A value left out would change which cells stay.
+            if !offsets.is_sorted() || offsets.last().is_some_and(|&last| last > value.len() as u64)
+            {
+                let message = format!(
+                    "condition offsets: expected them to rise within {} bytes",
+                    value.len()
+                );
+                return Err(Error::corrupt(message).at(at));
+            }
             Ok(Condition::Compare { field, comparison, value, offsets })
         }
         other => {

@@ -1,5 +1,7 @@
 //! Group details: the members of a group, under `__group`.
 
+use std::collections::HashMap;
+
 use crate::bytes::{Cursor, put_lp64};
 use crate::error::{Error, Result};
 use crate::generic_tile;
@@ -107,20 +109,24 @@ impl GroupDetails {
 
 /// The members after all files, given oldest first.
 pub fn members(files: impl IntoIterator<Item = GroupDetails>) -> Vec<Member> {
-    let mut members: Vec<Member> = Vec::new();
+    // By the place of the entry that last named each: one pass, however long the files are.
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut members: Vec<Option<Member>> = Vec::new();
     for file in files {
         if file.version == 1 {
             members.clear();
+            places.clear();
         }
         for (member, deleted) in file.entries {
-            let key = |m: &Member| m.name.clone().unwrap_or_else(|| m.uri.clone());
-            members.retain(|other| key(other) != key(&member));
-            if !deleted {
-                members.push(member);
+            let key = member.name.as_ref().unwrap_or(&member.uri).clone();
+            let before = places.insert(key, members.len());
+            if let Some(before) = before.and_then(|place| members.get_mut(place)) {
+                *before = None;
             }
+            members.push(Some(member).filter(|_| !deleted));
         }
     }
-    members
+    members.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

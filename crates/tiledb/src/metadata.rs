@@ -79,11 +79,19 @@ pub fn apply(entries: &mut BTreeMap<String, MetadataValue>, file: &[u8]) -> Resu
 /// The bytes of a metadata file that sets `entries`.
 ///
 /// # Errors
-/// [`InvalidInput`](crate::ErrorKind::InvalidInput) where a key or value is longer than a u32 can count.
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput) where a key or value is longer than a u32 can count, or
+/// a value ends within one of its numbers.
 pub fn write(entries: &BTreeMap<String, MetadataValue>) -> Result<Vec<u8>> {
     let mut payload = Vec::new();
     for (key, value) in entries {
         put_lp32(&mut payload, key.as_bytes())?;
+        if !value.bytes.len().is_multiple_of(value.datatype.size()) {
+            return Err(Error::invalid(format!(
+                "metadata '{key}': expected a multiple of {} bytes, found {}",
+                value.datatype.size(),
+                value.bytes.len()
+            )));
+        }
         let count = u32::try_from(value.count()).map_err(|_| {
             Error::invalid(format!("metadata '{key}': expected at most {} values", u32::MAX))
         })?;

@@ -1,6 +1,7 @@
 //! Timestamped names: fragments, commits, schemas, metadata and group files.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
@@ -35,12 +36,12 @@ impl TimestampedName {
         };
         let mut parts = name.strip_prefix("__").ok_or_else(fault)?.split('_');
         let mut next = || parts.next().filter(|part| !part.is_empty());
-        let start = next().and_then(|t| t.parse().ok()).ok_or_else(fault)?;
-        let end = next().and_then(|t| t.parse().ok()).ok_or_else(fault)?;
+        let start = next().and_then(number).ok_or_else(fault)?;
+        let end = next().and_then(number).ok_or_else(fault)?;
         let uuid = next().ok_or_else(fault)?.to_owned();
         let version = match next() {
             None => None,
-            Some(version) => Some(version.parse().map_err(|_| fault())?),
+            Some(version) => Some(number(version).ok_or_else(fault)?),
         };
         if start > end || next().is_some() || uuid.contains('.') {
             return Err(fault());
@@ -52,6 +53,12 @@ impl TimestampedName {
     pub fn is_within(&self, at: u64) -> bool {
         self.end <= at
     }
+}
+
+/// A number without sign or leading zeros: a name must come back the same from [`fmt::Display`], because
+/// objects are looked up by it.
+fn number<T: FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
 }
 
 impl fmt::Display for TimestampedName {
@@ -77,10 +84,18 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_parsed_or_refused(text in "_{0,3}[0-9_a.-]{0,30}") {
+        fn any_text_is_parsed_or_refused(text in "_{0,3}[0-9_a.+-]{0,30}") {
             if let Ok(name) = TimestampedName::parse(&text) {
                 prop_assert!(name.start <= name.end);
+                prop_assert_eq!(name.to_string(), text);
             }
+        }
+    }
+
+    #[test]
+    fn names_that_would_be_looked_up_differently_are_refused() {
+        for name in ["__01_1_a_22", "__1_+1_a_22", "__1_1_a_022", "__1_18446744073709551616_a_22"] {
+            assert!(TimestampedName::parse(name).is_err(), "{name}");
         }
     }
 

@@ -49,7 +49,8 @@ pub struct EncodedTile {
 /// Cells of a sparse tile must stand in the array's global order, which is not checked here.
 ///
 /// # Errors
-/// [`InvalidInput`](crate::ErrorKind::InvalidInput) where a field's size disagrees with the schema.
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput) where a field's size disagrees with the schema, or a
+/// coordinate is NaN.
 pub fn encode_tile(
     schema: &ArraySchema,
     cells: u64,
@@ -83,7 +84,7 @@ pub fn encode_tile(
         let kind = FieldKind::of_dimension(dimension.datatype, dimension.var);
         check(&dimension.name, &kind, cells, data, false)?;
         fields.push(encode_field(schema, &kind, schema.dimension_filters(index), data)?);
-        bounds.push(bounds_of(dimension.datatype, data));
+        bounds.push(bounds_of(&dimension.name, dimension.datatype, data)?);
     }
     Ok(EncodedTile { fields, cells, bounds })
 }
@@ -112,7 +113,7 @@ fn check(
             }
         }
         None if !kind.var => {
-            let expected = cells * kind.cell_size as u64;
+            let expected = cells.saturating_mul(kind.cell_size as u64);
             if field.data.len() as u64 != expected {
                 return fault("bytes", expected, field.data.len());
             }
@@ -171,13 +172,13 @@ fn encode_field(
 }
 
 /// The smallest range around a tile's coordinates on one dimension.
-fn bounds_of(datatype: Datatype, field: &FieldData<'_>) -> Range {
+fn bounds_of(name: &str, datatype: Datatype, field: &FieldData<'_>) -> Result<Range> {
     if let Some(offsets) = field.offsets {
         let ends = offsets.iter().skip(1).copied().chain([field.data.len() as u64]);
         let cells = offsets.iter().zip(ends);
         let cells = cells.filter_map(|(&start, end)| field.data.get(start as usize..end as usize));
         let low = cells.clone().min().unwrap_or_default().to_vec();
-        return Range::Bytes(low, cells.max().unwrap_or_default().to_vec());
+        return Ok(Range::Bytes(low, cells.max().unwrap_or_default().to_vec()));
     }
     let cells = field.data.chunks_exact(datatype.size());
     macro_rules! ends {
@@ -188,14 +189,18 @@ fn bounds_of(datatype: Datatype, field: &FieldData<'_>) -> Range {
             Range::$variant(low, high)
         }};
     }
-    match datatype.numeric() {
+    Ok(match datatype.numeric() {
         Numeric::Signed if datatype.size() == 8 => {
             ends!(Signed, u64s_from_le_iter(field.data).map(|value| value as i64), i64)
         }
         Numeric::Signed => ends!(Signed, cells.map(signed), i64),
         Numeric::Unsigned => ends!(Unsigned, cells.map(unsigned), u64),
+        // No rectangle is around a NaN.
+        Numeric::Float if cells.clone().map(float).any(f64::is_nan) => {
+            return Err(Error::invalid(format!("dimension '{name}': expected numbers, found NaN")));
+        }
         Numeric::Float => ends!(Float, cells.map(float), f64),
-    }
+    })
 }
 
 fn u64s_from_le_iter(bytes: &[u8]) -> impl Iterator<Item = u64> {

@@ -6,6 +6,7 @@
 
 use crate::datatype::{Datatype, Numeric};
 use crate::schema::Attribute;
+use crate::schema::range::{float, signed, unsigned};
 
 /// The statistics of one field over one tile, or over a fragment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,6 +48,11 @@ impl FieldKind {
         let has_sum = !var && is_plain(datatype);
         Self { datatype, cell_size: datatype.size(), var, has_min_max: false, has_sum }
     }
+
+    /// Whether cells are compared as text, byte by byte.
+    fn is_text(&self) -> bool {
+        matches!(self.datatype, Datatype::Char | Datatype::StringAscii)
+    }
 }
 
 /// Numbers, dates, times and booleans: what can be compared and added up.
@@ -81,17 +87,17 @@ pub(super) fn of_tile(
         }
         return statistics;
     }
-    if matches!(kind.datatype, Datatype::Char | Datatype::StringAscii) {
+    if kind.is_text() && kind.has_min_max {
         let cells = data.chunks_exact(kind.cell_size.max(1)).enumerate();
-        text_min_max(cells.filter(|(cell, _)| valid(*cell)).map(|(_, cell)| cell), &mut statistics);
-        return statistics;
+        let cells = cells.filter(|(cell, _)| valid(*cell)).map(|(_, cell)| cell);
+        text_min_max(cells, &mut statistics);
     }
     macro_rules! numbers {
         ($type:ty, $sum:ident) => {{
             let (cells, _) = data.as_chunks::<{ size_of::<$type>() }>();
             let values = cells.iter().map(|raw| <$type>::from_le_bytes(*raw)).enumerate();
             let values = values.filter(|(cell, _)| valid(*cell)).map(|(_, value)| value);
-            if kind.has_min_max {
+            if kind.has_min_max && !kind.is_text() {
                 let (mut min, mut max) = (<$type>::MAX, <$type>::MIN);
                 for value in values.clone() {
                     // A comparison with NaN is false, so that a NaN takes the place of what was there.
@@ -107,7 +113,7 @@ pub(super) fn of_tile(
         }};
     }
     match (kind.datatype.numeric(), kind.datatype.size()) {
-        _ if !kind.has_min_max && !kind.has_sum => {}
+        _ if !kind.has_sum => {}
         (Numeric::Signed, 1) => numbers!(i8, sum_signed),
         (Numeric::Signed, 2) => numbers!(i16, sum_signed),
         (Numeric::Signed, 4) => numbers!(i32, sum_signed),
@@ -122,49 +128,49 @@ pub(super) fn of_tile(
     statistics
 }
 
-/// Adds a tile's statistics to those of the tiles before it.
-pub(super) fn add_tile(
+/// The statistics of a fragment out of those of its tiles, in order, each with its number of cells.
+///
+/// Minima and maxima of tiles that hold nulls alone say nothing and are passed over.
+pub(super) fn of_fragment<'a>(
     kind: &FieldKind,
-    total: &mut Option<FieldStatistics>,
-    tile: &FieldStatistics,
-) {
-    let Some(total) = total else {
-        *total = Some(tile.clone());
-        return;
+    tiles: impl Iterator<Item = (&'a FieldStatistics, u64)> + Clone,
+) -> FieldStatistics {
+    let mut statistics = FieldStatistics {
+        null_count: tiles.clone().map(|(tile, _)| tile.null_count).sum(),
+        ..FieldStatistics::default()
     };
-    total.null_count += tile.null_count;
+    let valued = tiles.filter(|(tile, cells)| tile.null_count < *cells).map(|(tile, _)| tile);
     if kind.has_sum {
-        let (a, b) = (total.sum, tile.sum);
-        total.sum = match kind.datatype.numeric() {
-            Numeric::Signed => sum_signed([a, b].map(i64::from_le_bytes).into_iter()),
-            Numeric::Unsigned => sum_unsigned([a, b].map(u64::from_le_bytes).into_iter()),
-            Numeric::Float => sum_floats([a, b].map(f64::from_le_bytes).into_iter()),
+        let sums = valued.clone().map(|tile| tile.sum);
+        statistics.sum = match kind.datatype.numeric() {
+            Numeric::Signed => sum_signed(sums.map(i64::from_le_bytes)),
+            Numeric::Unsigned => sum_unsigned(sums.map(u64::from_le_bytes)),
+            Numeric::Float => sum_floats(sums.map(f64::from_le_bytes)),
         };
     }
     if !kind.has_min_max {
-        return;
+        return statistics;
     }
-    let text = matches!(kind.datatype, Datatype::Char | Datatype::StringAscii);
-    if text && (total.min.is_empty() && total.max.is_empty()) {
-        (total.min, total.max) = (tile.min.clone(), tile.max.clone());
-        return;
+    if kind.is_text() {
+        statistics.min = valued.clone().map(|tile| &tile.min).min().cloned().unwrap_or_default();
+        statistics.max = valued.map(|tile| &tile.max).max().cloned().unwrap_or_default();
+        return statistics;
     }
-    if text && tile.min.is_empty() && tile.max.is_empty() {
-        return;
+    let mut min: Option<&[u8]> = None;
+    let mut max: Option<&[u8]> = None;
+    for tile in valued {
+        // As over the cells of a tile: a NaN takes the place of what was there.
+        min = min.filter(|min| less(kind, min, &tile.min)).or(Some(&tile.min));
+        max = max.filter(|max| less(kind, &tile.max, max)).or(Some(&tile.max));
     }
-    if less(kind, &tile.min, &total.min) {
-        total.min.clone_from(&tile.min);
-    }
-    if less(kind, &total.max, &tile.max) {
-        total.max.clone_from(&tile.max);
-    }
+    // Without a value they are the inverted limits, as each tile's are.
+    let none = of_tile(kind, &[], None, None);
+    statistics.min = min.map_or(none.min, <[u8]>::to_vec);
+    statistics.max = max.map_or(none.max, <[u8]>::to_vec);
+    statistics
 }
 
 fn less(kind: &FieldKind, a: &[u8], b: &[u8]) -> bool {
-    use crate::schema::range::{float, signed, unsigned};
-    if matches!(kind.datatype, Datatype::Char | Datatype::StringAscii) {
-        return a < b;
-    }
     match kind.datatype.numeric() {
         Numeric::Signed => signed(a) < signed(b),
         Numeric::Unsigned => unsigned(a) < unsigned(b),

@@ -2,7 +2,7 @@
 
 use super::footer::Footer;
 use super::rtree::RTree;
-use super::statistics::{FieldKind, FieldStatistics, add_tile};
+use super::statistics::{FieldKind, FieldStatistics, of_fragment};
 use super::{EncodedTile, Field, FieldFile};
 use crate::bytes::{put_lp64, put_u64s};
 use crate::error::{Error, Result};
@@ -44,7 +44,6 @@ struct FieldProgress {
     var_sizes: Vec<u64>,
     validity_offsets: Vec<u64>,
     tiles: Vec<FieldStatistics>,
-    total: Option<FieldStatistics>,
 }
 
 impl<'a> FragmentWriter<'a> {
@@ -83,7 +82,6 @@ impl<'a> FragmentWriter<'a> {
                 var_sizes: Vec::new(),
                 validity_offsets: Vec::new(),
                 tiles: Vec::new(),
-                total: None,
             });
         Self {
             schema,
@@ -107,10 +105,22 @@ impl<'a> FragmentWriter<'a> {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) where a tile follows one that was not full: readers
     /// take every tile but the last to have exactly `capacity` cells.
     pub fn push(&mut self, tile: EncodedTile) -> Result<Vec<TileLocation>> {
-        if self.dense.is_none() && self.tiles > 0 && self.last_cells != self.schema.capacity {
+        if self.tiles > 0 && self.last_cells != self.full_tile {
             return Err(Error::invalid(format!(
                 "tile {}: expected {} cells in the tile before it, found {}",
-                self.tiles, self.schema.capacity, self.last_cells
+                self.tiles, self.full_tile, self.last_cells
+            )));
+        }
+        let alike = tile.fields.len() == self.fields.len()
+            && tile.fields.iter().zip(&self.fields).all(|(encoded, progress)| {
+                encoded.var.is_some() == progress.kind.var
+                    && encoded.validity.is_some() == progress.nullable
+            });
+        if !alike {
+            return Err(Error::invalid(format!(
+                "tile {}: expected the {} fields of the schema, found others",
+                self.tiles,
+                self.fields.len()
             )));
         }
         self.tiles += 1;
@@ -136,7 +146,6 @@ impl<'a> FragmentWriter<'a> {
                 let at = append(FieldFile::Validity, &mut sizes[2], bytes);
                 progress.validity_offsets.push(at);
             }
-            add_tile(&progress.kind, &mut progress.total, &encoded.statistics);
             progress.tiles.push(encoded.statistics);
         }
         Ok(appended)
@@ -145,10 +154,21 @@ impl<'a> FragmentWriter<'a> {
     /// The bytes of `__fragment_metadata.tdb`.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) where no tile was added.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) where no tile was added, or where a dense fragment's
+    /// tiles are not those of its region.
     pub fn finish(self) -> Result<Vec<u8>> {
         if self.tiles == 0 {
             return Err(Error::invalid("a fragment needs at least one tile"));
+        }
+        if let Some(region) = &self.dense {
+            let invalid = |e: Error| Error::invalid(e.to_string());
+            let tiles = dense_tiles(self.schema, region).map_err(invalid)?;
+            if (self.tiles, self.last_cells) != (tiles, self.full_tile) {
+                return Err(Error::invalid(format!(
+                    "dense fragment: expected {tiles} tiles of {} cells, found {}, the last of {}",
+                    self.full_tile, self.tiles, self.last_cells
+                )));
+            }
         }
         let count = Footer::fields(self.schema, false, false);
         let mut by_number: Vec<Option<&FieldProgress>> = vec![None; count];
@@ -171,9 +191,13 @@ impl<'a> FragmentWriter<'a> {
             }
         }
         let mut totals = Vec::new();
+        let (last_tile, full_tile) = (self.tiles as usize - 1, self.full_tile);
         for progress in &by_number {
-            let none = FieldStatistics::default();
-            let total = progress.and_then(|p| p.total.as_ref()).unwrap_or(&none);
+            let total = progress.map_or_else(FieldStatistics::default, |progress| {
+                let cells = |tile| if tile == last_tile { self.last_cells } else { full_tile };
+                let tiles = progress.tiles.iter().enumerate();
+                of_fragment(&progress.kind, tiles.map(|(tile, found)| (found, cells(tile))))
+            });
             put_lp64(&mut totals, &total.min);
             put_lp64(&mut totals, &total.max);
             totals.extend_from_slice(&total.sum);
@@ -201,7 +225,6 @@ impl<'a> FragmentWriter<'a> {
             processed_conditions,
         }
         .write(&mut out, self.schema);
-        debug_assert!(dense == (self.schema.array_type == ArrayType::Dense));
         Ok(out)
     }
 }

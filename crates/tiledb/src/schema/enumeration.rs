@@ -52,7 +52,7 @@ impl Enumeration {
         let data = cursor.lp64("enumeration data")?.to_vec();
         let values_per_cell = (values != VAR).then_some(values);
         let offsets = if values_per_cell.is_none() {
-            crate::bytes::u64s_from_le(cursor.lp64("enumeration offsets")?)
+            cursor.lp64_u64s("enumeration offsets")?
         } else {
             Vec::new()
         };

@@ -122,7 +122,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.0.file, &self.0.element) {
+        // The root has no name.
+        let element = self.0.element.as_ref().filter(|element| !element.is_empty());
+        match (&self.0.file, element) {
             (Some(file), Some(element)) => write!(f, "{file}: {element}: ")?,
             (Some(place), None) | (None, Some(place)) => write!(f, "{place}: ")?,
             (None, None) => {}
@@ -159,6 +161,12 @@ mod tests {
         assert_eq!(error.to_string(), "a.h5ad: obs/cell_type: expected 3 codes, found 2");
         assert_eq!(error.element(), Some("obs/cell_type"));
         assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn the_root_is_not_named() {
+        let error = Error::corrupt("expected a group").in_element("").in_file("a.h5ad");
+        assert_eq!(error.to_string(), "a.h5ad: expected a group");
     }
 
     #[test]

@@ -5,12 +5,10 @@ use std::fmt;
 use vacuole_anndata::ErrorKind as AnnDataKind;
 use vacuole_soma::ErrorKind as SomaKind;
 
-/// The command line is wrong.
-pub(crate) const USAGE: u8 = 2;
-
 /// What a script can tell apart: the exit code, and the `kind` of the JSON error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Io,
     Usage,
     NotFound,
     AlreadyExists,
@@ -21,13 +19,33 @@ pub(crate) enum Kind {
     Permission,
     NoSpace,
     NotChecksummed,
-    Io,
+    TooLarge,
+    Interrupted,
 }
 
 impl Kind {
+    /// All kinds, as `docs/cli.md` lists them.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Io,
+        Self::Usage,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::InvalidInput,
+        Self::Corrupt,
+        Self::Unsupported,
+        Self::Conflict,
+        Self::Permission,
+        Self::NoSpace,
+        Self::NotChecksummed,
+        Self::TooLarge,
+        Self::Interrupted,
+    ];
+
     pub(crate) fn exit_code(self) -> u8 {
         match self {
-            Self::Usage => USAGE,
+            Self::Io => 1,
+            Self::Usage => 2,
             Self::NotFound => 3,
             Self::AlreadyExists => 4,
             Self::InvalidInput => 5,
@@ -37,12 +55,15 @@ impl Kind {
             Self::Permission => 9,
             Self::NoSpace => 10,
             Self::NotChecksummed => 11,
-            Self::Io => 1,
+            Self::TooLarge => 12,
+            // As shells count: 128, and the number of SIGINT.
+            Self::Interrupted => 130,
         }
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Io => "io",
             Self::Usage => "usage",
             Self::NotFound => "not_found",
             Self::AlreadyExists => "already_exists",
@@ -53,7 +74,29 @@ impl Kind {
             Self::Permission => "permission_denied",
             Self::NoSpace => "no_space",
             Self::NotChecksummed => "not_checksummed",
-            Self::Io => "io",
+            Self::TooLarge => "too_large",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What to do, where the error itself does not say it.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Io => "see what the system says; the same command can be run again",
+            Self::Usage => "`vacuole --help` lists what there is",
+            Self::NotFound => "check the name, and that it is seen from here",
+            Self::AlreadyExists => "choose another destination",
+            Self::InvalidInput => "correct it and run the command again",
+            Self::Corrupt => {
+                "take another copy, or make it again: these bytes are not what was written"
+            }
+            Self::Unsupported => "write it in a form that is read, for H5AD with a current anndata",
+            Self::Conflict => "wait until the other writer is done, and run the command again",
+            Self::Permission => "allow the user to write there, or choose another place",
+            Self::NoSpace => "make room, and run the same command again: it goes on where it was",
+            Self::NotChecksummed => "ingest the data with vacuole to have them checksummed",
+            Self::TooLarge => "write it in smaller chunks, or check that it is what it seems to be",
+            Self::Interrupted => "run the same command to go on",
         }
     }
 }
@@ -62,45 +105,79 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct CliError {
     pub(crate) kind: Kind,
+    /// Where, what was expected and what was found.
     pub(crate) message: String,
+    /// What to do.
+    pub(crate) remedy: String,
+    /// The file or URI, and for H5AD files the element in it.
     pub(crate) object: Option<String>,
 }
 
 impl CliError {
+    /// An error of `kind`. The libraries' messages may end in "; " and the remedy.
+    fn new(kind: Kind, message: &str) -> Self {
+        let (message, remedy) = match message.rsplit_once("; ") {
+            // A filter's message goes on in lines that show the place.
+            Some((message, remedy)) if !remedy.contains(['\n', ':']) => (message, remedy),
+            _ => (message, kind.remedy()),
+        };
+        Self { kind, message: message.to_owned(), remedy: remedy.to_owned(), object: None }
+    }
+
+    /// Puts what the error is about in front of the message.
+    fn about(mut self, object: impl fmt::Display) -> Self {
+        self.message = format!("{object}: {}", self.message);
+        self.object = Some(object.to_string());
+        self
+    }
+
     /// A wrong command line.
     pub(crate) fn usage(object: impl fmt::Display, message: impl fmt::Display) -> Self {
-        let object = object.to_string();
-        Self { kind: Kind::Usage, message: format!("{object}: {message}"), object: Some(object) }
+        Self::new(Kind::Usage, &message.to_string()).about(object)
     }
 
     /// Something that is not sound.
-    pub(crate) fn corrupt(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Corrupt, message: message.into(), object: None }
+    pub(crate) fn corrupt(object: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self::new(Kind::Corrupt, &message.to_string()).about(object)
     }
 
     /// Something that can be read, but not checked.
-    pub(crate) fn not_checksummed(message: impl Into<String>) -> Self {
-        Self { kind: Kind::NotChecksummed, message: message.into(), object: None }
+    pub(crate) fn not_checksummed(object: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self::new(Kind::NotChecksummed, &message.to_string()).about(object)
     }
 
-    fn new(kind: Kind, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut message = error.to_string();
+    /// The user has stopped the program; the same command `goes_on`, or begins again.
+    pub(crate) fn interrupted(goes_on: bool) -> Self {
+        let remedy = if goes_on { Kind::Interrupted.remedy() } else { "run the command again" };
+        Self::new(Kind::Interrupted, &format!("interrupted; {remedy}"))
+    }
+
+    /// Adds what caused the error, as far as the message does not say it already.
+    fn caused_by(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut source = error.source();
         while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !message.contains(&cause_text) {
-                message = format!("{message}: {cause_text}");
+            let text = cause.to_string();
+            if !self.message.contains(&text) {
+                self.message = format!("{}: {text}", self.message);
             }
             source = cause.source();
         }
-        Self { kind, message, object: None }
+        self
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let between = if self.message.contains('\n') { "\n" } else { "; " };
+        write!(f, "{}{between}{}", self.message, self.remedy)
     }
 }
 
 impl From<vacuole_soma::Error> for CliError {
     fn from(error: vacuole_soma::Error) -> Self {
+        use vacuole_soma::Error;
         let kind = match (&error, error.kind()) {
-            (vacuole_soma::Error::Store(store), SomaKind::Store) => store_kind(store),
+            (Error::Store(store), SomaKind::Store) => store_kind(store),
             (_, SomaKind::NotFound) => Kind::NotFound,
             (_, SomaKind::AlreadyExists) => Kind::AlreadyExists,
             (_, SomaKind::Corrupt | SomaKind::Checksum) => Kind::Corrupt,
@@ -109,7 +186,19 @@ impl From<vacuole_soma::Error> for CliError {
             (_, SomaKind::Conflict) => Kind::Conflict,
             _ => Kind::Io,
         };
-        Self::new(kind, &error)
+        let told = match &error {
+            Error::Other { object, message, .. } => Self::new(kind, message).about(object),
+            other => {
+                let object = match other {
+                    Error::Format(error) => error.object(),
+                    Error::Store(error) => Some(error.object()),
+                    Error::Arrow { object, .. } => Some(object.as_str()),
+                    _ => None,
+                };
+                Self { object: object.map(str::to_owned), ..Self::new(kind, &other.to_string()) }
+            }
+        };
+        told.caused_by(&error)
     }
 }
 
@@ -125,26 +214,38 @@ impl From<vacuole_anndata::Error> for CliError {
     fn from(error: vacuole_anndata::Error) -> Self {
         let kind = match error.kind() {
             AnnDataKind::Corrupt => Kind::Corrupt,
-            AnnDataKind::Unsupported | AnnDataKind::TooLarge => Kind::Unsupported,
+            AnnDataKind::Unsupported => Kind::Unsupported,
+            AnnDataKind::TooLarge => Kind::TooLarge,
             AnnDataKind::InvalidInput | AnnDataKind::NotH5ad => Kind::InvalidInput,
             _ => io_kind(&error),
         };
-        Self::new(kind, &error)
+        let mut told = Self::new(kind, error.message());
+        if kind == Kind::InvalidInput && error.kind() == AnnDataKind::NotH5ad {
+            told.remedy = "give the path of an H5AD file".to_owned();
+        }
+        let element = error.element().filter(|element| !element.is_empty());
+        let place: Vec<&str> = error.file().into_iter().chain(element).collect();
+        if !place.is_empty() {
+            told = told.about(place.join(": "));
+        }
+        told.caused_by(&error)
     }
 }
 
 /// What the operating system said, where it is among an error's causes.
 fn io_kind(error: &(dyn std::error::Error + 'static)) -> Kind {
+    use std::io::ErrorKind;
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
             return match io.kind() {
-                std::io::ErrorKind::NotFound => Kind::NotFound,
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    Kind::Permission
-                }
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                ErrorKind::NotFound => Kind::NotFound,
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Kind::Permission,
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                     Kind::NoSpace
+                }
+                ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::InvalidFilename => {
+                    Kind::InvalidInput
                 }
                 _ => Kind::Io,
             };
@@ -159,21 +260,73 @@ impl From<vacuole_query::Error> for CliError {
         match error {
             vacuole_query::Error::Soma(error) => error.into(),
             vacuole_query::Error::AnnData(error) => error.into(),
-            other => Self::new(Kind::Io, &other),
+            other => Self::new(Kind::Io, &other.to_string()).caused_by(&other),
         }
     }
 }
 
 impl From<vacuole_ingest::Error> for CliError {
     fn from(error: vacuole_ingest::Error) -> Self {
-        let kind = match error {
-            vacuole_ingest::Error::AnnData(error) => return error.into(),
-            vacuole_ingest::Error::Soma(error) => return error.into(),
-            vacuole_ingest::Error::Input { ref source, .. } => io_kind(source),
-            vacuole_ingest::Error::Conflict { .. } => Kind::AlreadyExists,
-            vacuole_ingest::Error::Unfit { .. } => Kind::InvalidInput,
-            _ => Kind::Io,
-        };
-        Self::new(kind, &error)
+        use vacuole_ingest::Error;
+        match error {
+            Error::AnnData(error) => error.into(),
+            Error::Soma(error) => error.into(),
+            Error::Input { path, source } => {
+                let told = Self::new(io_kind(&source), &source.to_string()).about(path);
+                match told.kind {
+                    Kind::InvalidInput => {
+                        Self { remedy: "give the path of an H5AD file".to_owned(), ..told }
+                    }
+                    Kind::Permission => {
+                        Self { remedy: "allow the user to read it".to_owned(), ..told }
+                    }
+                    _ => told,
+                }
+            }
+            Error::Conflict { object, message } => {
+                Self::new(Kind::AlreadyExists, &message).about(object)
+            }
+            Error::Unfit { object, message } => {
+                Self::new(Kind::InvalidInput, &message).about(object)
+            }
+            other => Self::new(Kind::Io, &other.to_string()).caused_by(&other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_and_names_are_distinct() {
+        for (i, a) in Kind::ALL.iter().enumerate() {
+            for b in &Kind::ALL[..i] {
+                assert_ne!(a.exit_code(), b.exit_code());
+                assert_ne!(a.name(), b.name());
+            }
+        }
+    }
+
+    #[test]
+    fn the_remedy_of_a_message_goes_before_that_of_its_kind() {
+        let message = "expected an empty folder, found 'x'; choose another destination".to_owned();
+        let error = vacuole_ingest::Error::Conflict { object: "atlas".to_owned(), message };
+        let told = CliError::from(error);
+        assert_eq!(told.message, "atlas: expected an empty folder, found 'x'");
+        assert_eq!(told.remedy, "choose another destination");
+        assert_eq!(told.object.as_deref(), Some("atlas"));
+        let told = CliError::corrupt("atlas", "2 faults");
+        assert!(told.to_string().starts_with("atlas: 2 faults; take another copy"));
+    }
+
+    /// `docs/cli.md` says what each exit code means.
+    #[test]
+    fn the_documentation_lists_every_kind() {
+        let text = include_str!("../../../docs/cli.md");
+        let row = |kind: Kind| format!("| {} | `{}` |", kind.exit_code(), kind.name());
+        for kind in Kind::ALL {
+            assert_eq!(text.matches(&row(kind)).count(), 1, "{}", row(kind));
+        }
     }
 }

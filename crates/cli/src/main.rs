@@ -3,10 +3,11 @@
 mod commands;
 mod error;
 mod output;
+mod signals;
 
 use clap::{Parser, Subcommand};
 
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::output::Output;
 
 /// A versioned, searchable, queryable atlas of single-cell data, in the formats the field already reads.
@@ -29,28 +30,42 @@ enum Command {
     Show(commands::show::Arguments),
     Count(commands::count::Arguments),
     Query(commands::query::Arguments),
+    Export(commands::export::Arguments),
     Verify(commands::verify::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version go to stdout and are no errors.
-            let _ = error.print();
-            return std::process::ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
-        }
+        Err(error) => return not_run(&error),
     };
     let output = Output::new(cli.json, cli.quiet);
+    signals::watch(output, matches!(cli.command, Command::Ingest(_)));
     let done: Result<(), CliError> = match cli.command {
         Command::Ingest(arguments) => commands::ingest::run(arguments, &output),
         Command::Show(arguments) => commands::show::run(arguments, &output),
         Command::Count(arguments) => commands::count::run(arguments, &output),
         Command::Query(arguments) => commands::query::run(arguments, &output),
+        Command::Export(arguments) => commands::export::run(arguments, &output),
         Command::Verify(arguments) => commands::verify::run(arguments, &output),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => output.error(&error),
     }
+}
+
+/// Prints help, the version, or what is wrong with the command line.
+fn not_run(error: &clap::Error) -> std::process::ExitCode {
+    let _ = error.print();
+    // Help and version go to stdout and are no errors.
+    if !error.use_stderr() {
+        return std::process::ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Output::new(true, false).json_error(&CliError::usage("vacuole", message));
+    }
+    std::process::ExitCode::from(Kind::Usage.exit_code())
 }

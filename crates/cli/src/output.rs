@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::error::CliError;
 
 /// Results go to stdout, as text or JSON; messages and progress to stderr.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     json: bool,
     quiet: bool,
@@ -41,15 +41,21 @@ impl Output {
     /// Prints an error and returns its exit code.
     pub(crate) fn error(&self, error: &CliError) -> ExitCode {
         if self.json {
-            let object = json!({ "error": {
-                "kind": error.kind.name(),
-                "message": error.message,
-                "object": error.object,
-            }});
-            let _ = writeln!(std::io::stdout(), "{object}");
+            self.json_error(error);
         }
-        let _ = writeln!(std::io::stderr(), "vacuole: {}", error.message);
+        let _ = writeln!(std::io::stderr(), "vacuole: {error}");
         ExitCode::from(error.kind.exit_code())
+    }
+
+    /// Prints an error to stdout as JSON.
+    pub(crate) fn json_error(&self, error: &CliError) {
+        let object = json!({ "error": {
+            "kind": error.kind.name(),
+            "message": error.message,
+            "remedy": error.remedy,
+            "object": error.object,
+        }});
+        let _ = writeln!(std::io::stdout(), "{object}");
     }
 
     /// A bar of known length, on a terminal.

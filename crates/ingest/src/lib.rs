@@ -2,6 +2,7 @@
 
 mod describe;
 mod error;
+mod extras;
 mod fingerprint;
 mod options;
 mod plan;

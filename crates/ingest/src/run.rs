@@ -19,8 +19,9 @@ use vacuole_soma::private::{self, Digests, RecordingStore};
 use vacuole_soma::{ErrorKind, Object};
 use vacuole_store::{PRIVATE_FOLDER, Store, Uri};
 
-use crate::describe::{Contents, Context, Node, describe};
+use crate::describe::{Contents, Context, Kept, Node, describe};
 use crate::error::{Error, Result};
+use crate::extras;
 use crate::fingerprint::Fingerprint;
 use crate::options::{IngestOptions, Progress};
 use crate::plan::{Plan, UnitRecord};
@@ -78,7 +79,8 @@ pub fn ingest(
         None => WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() },
     };
     let context = Context { input: &name, options, progress, uuid: &stamp.uuid };
-    let nodes = describe(&file, &context)?;
+    let description = describe(&file, &context)?;
+    let nodes = description.nodes;
     let plan = match open {
         Some(plan) => plan,
         None => {
@@ -98,8 +100,14 @@ pub fn ingest(
     };
     // Killed between the commit and the end of the record, the experiment is complete.
     if !exists {
-        let mut run =
-            Run { plan: &plan, stamp, store: Arc::clone(&store), nodes: &nodes, progress };
+        let mut run = Run {
+            plan: &plan,
+            stamp,
+            store: Arc::clone(&store),
+            nodes: &nodes,
+            kept: description.kept,
+            progress,
+        };
         let (records, resumed) = run.write()?;
         summary.resumed_units = resumed;
         summary.bytes = run.commit(records)?;
@@ -138,7 +146,7 @@ pub fn plan_only(input: &Path, options: &IngestOptions, progress: &dyn Progress)
     let stamp = WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() };
     let file = H5ad::open(input)?;
     let context = Context { input: &name, options, progress, uuid: &stamp.uuid };
-    let nodes = describe(&file, &context)?;
+    let nodes = describe(&file, &context)?.nodes;
     Plan::new(&name, fingerprint, options, &stamp, &nodes)
 }
 
@@ -147,6 +155,7 @@ struct Run<'a> {
     stamp: WriteStamp,
     store: Arc<dyn Store>,
     nodes: &'a [Node],
+    kept: Kept,
     progress: &'a dyn Progress,
 }
 
@@ -211,7 +220,7 @@ impl Run<'_> {
     }
 
     /// Makes the experiment appear. Returns the bytes of everything that was written.
-    fn commit(&self, records: Vec<UnitRecord>) -> Result<u64> {
+    fn commit(&mut self, records: Vec<UnitRecord>) -> Result<u64> {
         self.progress.begin("committing", 0);
         let recording = RecordingStore::new(Arc::clone(&self.store));
         let units = self.plan.units_by_array();
@@ -253,6 +262,8 @@ impl Run<'_> {
                 }
             }
         }
+        self.kept.record.at = self.stamp.at;
+        extras::write(&recording, &self.kept, &self.stamp.uuid)?;
         let mut digests: Digests = recording.take();
         digests.extend(records.into_iter().flat_map(|record| record.files));
         let Some(Node::Group(root)) = self.nodes.last() else { return Ok(0) };

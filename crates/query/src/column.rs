@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowDictionaryKeyType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowDictionaryKeyType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, DictionaryArray, Int32Array, LargeStringArray,
@@ -13,6 +13,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field};
 use vacuole_anndata::model::{Column, ColumnEncoding};
+use vacuole_soma::anndata_record::ColumnKind;
 use vacuole_soma::layout::JOIN_ID;
 use vacuole_soma::{Error as SomaError, ErrorKind, Object, keys};
 
@@ -115,6 +116,23 @@ pub(crate) fn column(field: &Field, values: &ArrayRef) -> Option<Column> {
         }
         _ => None,
     }
+}
+
+/// A column in the encoding that it had in AnnData; `None` where the stored one cannot have been that.
+pub(crate) fn restored(field: &Field, values: &ArrayRef, kind: ColumnKind) -> Option<Column> {
+    let encoding = match (kind, values.data_type()) {
+        (ColumnKind::Half, _) => {
+            let singles = with_nan::<Float32Type>(values, f32::NAN)?;
+            let halves: PrimitiveArray<Float16Type> =
+                singles.as_primitive_opt::<Float32Type>()?.unary(half::f16::from_f32);
+            return Some(Column { values: Arc::new(halves), encoding: ColumnEncoding::Plain });
+        }
+        (ColumnKind::Nullable, DataType::Boolean) => ColumnEncoding::NullableBoolean,
+        (ColumnKind::Nullable, DataType::LargeUtf8) => ColumnEncoding::NullableString,
+        (ColumnKind::Nullable, _) => ColumnEncoding::NullableInteger,
+        (ColumnKind::Plain | ColumnKind::Categorical, _) => return column(field, values),
+    };
+    Some(Column { values: Arc::clone(values), encoding })
 }
 
 /// Floats with NaN where they are null, as pandas holds them.

@@ -39,22 +39,29 @@ impl Experiment {
         Ok(self.object.expect_member("obs")?)
     }
 
-    /// A measurement.
-    ///
-    /// Without a name: `RNA`, or the only one besides `raw`.
+    /// A measurement; [`measurement_name`](Self::measurement_name) says which without a name.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), with the names that there are.
     pub fn measurement(&self, name: Option<&str>) -> Result<Object> {
-        let all = self.object.expect_member("ms")?;
+        let name = self.measurement_name(name)?;
+        Ok(self.object.expect_member("ms")?.expect_member(&name)?)
+    }
+
+    /// The name of a measurement: the one given, else `RNA`, else the only one besides `raw`.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) where there are several, with their names.
+    pub fn measurement_name(&self, name: Option<&str>) -> Result<String> {
         if let Some(name) = name {
-            return Ok(all.expect_member(name)?);
+            return Ok(name.to_owned());
         }
+        let all = self.object.expect_member("ms")?;
         let names = all.member_names()?;
         let others: Vec<&String> = names.iter().filter(|name| *name != "raw").collect();
         match others[..] {
-            _ if names.iter().any(|name| name == "RNA") => Ok(all.expect_member("RNA")?),
-            [only] => Ok(all.expect_member(only)?),
+            _ if names.iter().any(|name| name == "RNA") => Ok("RNA".to_owned()),
+            [only] => Ok(only.clone()),
             _ => {
                 let message = format!("which measurement? There are {}", names.join(", "));
                 Err(SomaError::new(ErrorKind::InvalidInput, all.display(), message).into())

@@ -1,15 +1,19 @@
-//! Axis queries over SOMA experiments: what is in them, how many cells a filter finds, and slices as H5AD.
+//! Axis queries over SOMA experiments: what is in them, how many cells a filter finds, slices and the whole as H5AD.
 
 mod axis;
 mod column;
 mod error;
 mod experiment;
+mod export;
 mod matrix;
 mod slice;
+mod store_source;
 mod tree;
+mod uns;
 
 pub use axis::AxisSelection;
 pub use error::{Error, Result};
 pub use experiment::Experiment;
+pub use export::{ExportOptions, ExportSummary, write_experiment};
 pub use slice::{SliceOptions, SliceSummary, write_slice};
 pub use tree::{Column, Node, tree};

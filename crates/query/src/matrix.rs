@@ -1,14 +1,18 @@
 //! Slices of matrices: sparse and dense arrays as rows of an AnnData matrix.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array as _, ArrayRef, RecordBatch, UInt64Array};
+use arrow_array::types::{Float16Type, Float32Type};
+use arrow_array::{Array as _, ArrayRef, PrimitiveArray, RecordBatch, UInt32Array, UInt64Array};
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
 use arrow_select::take::take;
+use rayon::prelude::*;
 use vacuole_anndata::write::H5adWriter;
 use vacuole_soma::layout::{DATA, dimension_name};
-use vacuole_soma::{Array, Error as SomaError, ErrorKind, SparseReadOptions};
+use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, SparseReadOptions};
 
 use crate::axis::AxisSelection;
 use crate::error::{Error, Result};
@@ -47,6 +51,34 @@ impl Columns<'_> {
     }
 }
 
+/// How wide floats are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Width {
+    /// As they are stored.
+    Stored,
+    /// As half floats, which TileDB stores as single ones.
+    Half,
+}
+
+impl Width {
+    fn of(self, stored: DataType) -> DataType {
+        match (self, stored) {
+            (Self::Half, DataType::Float32) => DataType::Float16,
+            (_, stored) => stored,
+        }
+    }
+
+    fn cast(self, values: &ArrayRef) -> ArrayRef {
+        match (self, values.as_primitive_opt::<Float32Type>()) {
+            (Self::Half, Some(singles)) => {
+                let halves: PrimitiveArray<Float16Type> = singles.unary(half::f16::from_f32);
+                Arc::new(halves)
+            }
+            _ => Arc::clone(values),
+        }
+    }
+}
+
 /// Rows of a matrix in compressed form: how many values each row has, their columns, the values.
 struct Rows {
     lengths: Vec<u64>,
@@ -61,8 +93,9 @@ pub(crate) fn write_csr(
     array: &Array,
     rows: &AxisSelection,
     columns: &Columns<'_>,
+    width: Width,
 ) -> Result<u64> {
-    let data_type = value_type(array)?;
+    let data_type = width.of(value_type(array)?);
     let shape = (rows.len() as u64, columns.len());
     let mut writer = out.csr(path, shape, &data_type)?;
     let mut stored = 0;
@@ -72,7 +105,7 @@ pub(crate) fn write_csr(
         next = first + band.lengths.len();
         stored += band.columns.len() as u64;
         let lengths = std::iter::repeat_n(0, gap).chain(band.lengths.iter().copied());
-        writer.append(lengths, &band.columns, &band.values)?;
+        writer.append(lengths, &band.columns, &width.cast(&band.values))?;
         Ok(())
     })?;
     let none = arrow_array::new_empty_array(&data_type);
@@ -88,10 +121,12 @@ pub(crate) fn write_dense(
     array: &Array,
     rows: &AxisSelection,
     columns: &Columns<'_>,
+    value_width: Width,
 ) -> Result<()> {
     let data_type = value_type(array)?;
     let width = columns.len() as usize;
-    let mut writer = out.dense(path, &[rows.len() as u64, width as u64], &data_type)?;
+    let stored = value_width.of(data_type.clone());
+    let mut writer = out.dense(path, &[rows.len() as u64, width as u64], &stored)?;
     let zero = zero(&data_type, array)?;
     let mut next = 0;
     let fill = |rows: usize| -> Result<ArrayRef> {
@@ -99,7 +134,7 @@ pub(crate) fn write_dense(
         take(&zero, &none, None).map_err(|e| Error::arrow(array.display(), e))
     };
     for_each_band(array, rows, columns, |first, band| {
-        writer.append(&fill(first - next)?)?;
+        writer.append(&value_width.cast(&fill(first - next)?))?;
         next = first + band.lengths.len();
         // Position 0 is the zero, position i + 1 value i of the band.
         let mut places = vec![0u64; band.lengths.len() * width];
@@ -115,12 +150,37 @@ pub(crate) fn write_dense(
         let values =
             concat(&[&zero, &band.values]).map_err(|e| Error::arrow(array.display(), e))?;
         let cells = take(&values, &UInt64Array::from(places), None);
-        writer.append(&cells.map_err(|e| Error::arrow(array.display(), e))?)?;
+        writer.append(&value_width.cast(&cells.map_err(|e| Error::arrow(array.display(), e))?))?;
         Ok(())
     })?;
-    writer.append(&fill(rows.len() - next)?)?;
+    writer.append(&value_width.cast(&fill(rows.len() - next)?))?;
     writer.finish()?;
     Ok(())
+}
+
+/// How many columns a matrix has.
+///
+/// Sparse arrays of tiledbsoma before 1.15 have no current domain, and a domain that says nothing: the columns
+/// of theirs end with the highest one that was written, which their metadata has from 1.5 on.
+pub(crate) fn column_count(object: &Object) -> Result<u64> {
+    let array = object.array()?;
+    if !array.is_sparse() || array.schema().current_domain.is_some() {
+        return Ok(array.shape().get(1).copied().flatten().unwrap_or(1));
+    }
+    let column = dimension_name(1);
+    let recorded = object.metadata().get(&format!("{column}_domain_upper"));
+    let recorded = recorded.and_then(|value| value.bytes.as_slice().try_into().ok());
+    let mut last = recorded.map_or(-1, i64::from_le_bytes);
+    for batch in array.read_sparse(&SparseReadOptions::columns(&[&column]))? {
+        let batch = batch?;
+        last = batch
+            .column(0)
+            .as_primitive::<Int64Type>()
+            .values()
+            .iter()
+            .fold(last, |a, &b| a.max(b));
+    }
+    Ok(last.saturating_add(1).max(0) as u64)
 }
 
 /// The type of an array's values.
@@ -180,37 +240,73 @@ fn ends(batch: &RecordBatch) -> (i64, i64) {
     coordinates.iter().fold((i64::MAX, i64::MIN), |(low, high), &c| (low.min(c), high.max(c)))
 }
 
-/// Sorts the cells of a band by row and column.
+/// Puts the cells of a band into rows, each by rising column.
+///
+/// Cells come by space tile and row-major inside one, so that the cells of a row come by rising column already:
+/// one pass counts the cells of each row, another puts each behind the last of its row. Rows whose cells come in
+/// another order are sorted.
 fn compress(
     array: &Array,
     rows: &AxisSelection,
     columns: &Columns<'_>,
     band: &[RecordBatch],
 ) -> Result<(usize, Rows)> {
+    let arrow = |e| Error::arrow(array.display(), e);
     let values: Vec<_> = band.iter().map(|batch| batch.column(2).as_ref()).collect();
-    let values = concat(&values).map_err(|e| Error::arrow(array.display(), e))?;
-    let mut cells: Vec<(u32, u32, u32)> = Vec::with_capacity(values.len());
-    let mut number = 0;
-    for batch in band {
-        let d0 = batch.column(0).as_primitive::<Int64Type>().values();
-        let d1 = batch.column(1).as_primitive::<Int64Type>().values();
-        for (&row, &column) in d0.iter().zip(d1) {
-            if let (Some(row), Some(column)) = (rows.position(row), columns.position(column)) {
-                cells.push((row as u32, column as u32, number));
+    let values = concat(&values).map_err(arrow)?;
+    let found: Vec<Vec<(u32, u32)>> = band
+        .par_iter()
+        .map(|batch| {
+            let d0 = batch.column(0).as_primitive::<Int64Type>().values();
+            let d1 = batch.column(1).as_primitive::<Int64Type>().values();
+            let cells = d0.iter().zip(d1).map(|(&row, &column)| {
+                match (rows.position(row), columns.position(column)) {
+                    (Some(row), Some(column)) => (row as u32, column as u32),
+                    _ => (u32::MAX, u32::MAX),
+                }
+            });
+            cells.collect()
+        })
+        .collect();
+    let cells = || found.iter().flatten().filter(|cell| cell.0 != u32::MAX);
+    let (first, end) =
+        cells().fold((u32::MAX, 0), |(first, end), cell| (first.min(cell.0), end.max(cell.0 + 1)));
+    let first = first.min(end) as usize;
+    let mut next = vec![0usize; end as usize - first + 1];
+    for cell in cells() {
+        next[cell.0 as usize - first + 1] += 1;
+    }
+    let lengths: Vec<u64> = next.iter().skip(1).map(|&length| length as u64).collect();
+    for row in 1..next.len() {
+        next[row] += next[row - 1];
+    }
+    let count = next.last().copied().unwrap_or(0);
+    let mut placed = vec![0u32; count];
+    let mut order = vec![0u32; count];
+    for (number, cell) in found.iter().flatten().enumerate() {
+        if cell.0 == u32::MAX {
+            continue;
+        }
+        let at = &mut next[cell.0 as usize - first];
+        placed[*at] = cell.1;
+        order[*at] = number as u32;
+        *at += 1;
+    }
+    let mut start = 0;
+    for &length in &lengths {
+        let row = start..start + length as usize;
+        start = row.end;
+        if !placed[row.clone()].is_sorted() {
+            let mut cells: Vec<(u32, u32)> =
+                row.clone().map(|at| (placed[at], order[at])).collect();
+            cells.sort_unstable();
+            for (at, cell) in row.zip(cells) {
+                (placed[at], order[at]) = cell;
             }
-            number += 1;
         }
     }
-    cells.sort_unstable();
-    let first = cells.first().map_or(0, |cell| cell.0 as usize);
-    let end = cells.last().map_or(0, |cell| cell.0 as usize + 1);
-    let mut lengths = vec![0u64; end - first];
-    for cell in &cells {
-        lengths[cell.0 as usize - first] += 1;
-    }
-    let order = UInt64Array::from_iter_values(cells.iter().map(|cell| u64::from(cell.2)));
-    let values = take(&values, &order, None).map_err(|e| Error::arrow(array.display(), e))?;
-    Ok((first, Rows { lengths, columns: cells.iter().map(|cell| cell.1).collect(), values }))
+    let values = take(&values, &UInt32Array::from(order), None).map_err(arrow)?;
+    Ok((first, Rows { lengths, columns: placed, values }))
 }
 
 /// The rows of a dense array, some at a time; its zeros are not stored.

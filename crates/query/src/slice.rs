@@ -9,7 +9,7 @@ use crate::axis::AxisSelection;
 use crate::column;
 use crate::error::Result;
 use crate::experiment::Experiment;
-use crate::matrix::{self, Columns};
+use crate::matrix::{self, Columns, Width};
 
 /// What a slice holds.
 #[derive(Clone, Debug, Default)]
@@ -71,50 +71,70 @@ pub fn write_slice(
         out.frame(name, frame.index_name.as_deref(), &frame.index, &frame.columns)?;
     }
     let nnz = match layer {
-        Some(layer) => {
-            matrix::write_csr(&mut out, "X", &layer.array()?, &obs, &Columns::Axis(&var))?
-        }
+        Some((_, layer)) => matrix::write_csr(
+            &mut out,
+            "X",
+            &layer.array()?,
+            &obs,
+            &Columns::Axis(&var),
+            Width::Stored,
+        )?,
         None => 0,
     };
     for (part, axis) in [("obsm", &obs), ("varm", &var)] {
-        for (key, array) in matrices(&measurement, part)? {
-            let array = array.array()?;
-            let width = array.shape().get(1).copied().flatten().unwrap_or(1);
+        for (key, object) in matrices(&measurement, part)? {
+            let array = object.array()?;
+            let width = matrix::column_count(&object)?;
             let path = format!("{part}/{key}");
-            matrix::write_dense(&mut out, &path, &array, axis, &Columns::First(width))?;
+            matrix::write_dense(
+                &mut out,
+                &path,
+                &array,
+                axis,
+                &Columns::First(width),
+                Width::Stored,
+            )?;
         }
     }
     for (part, axis) in [("obsp", &obs), ("varp", &var)] {
         for (key, array) in matrices(&measurement, part)? {
             let path = format!("{part}/{key}");
-            matrix::write_csr(&mut out, &path, &array.array()?, axis, &Columns::Axis(axis))?;
+            matrix::write_csr(
+                &mut out,
+                &path,
+                &array.array()?,
+                axis,
+                &Columns::Axis(axis),
+                Width::Stored,
+            )?;
         }
     }
     out.finish()?;
     Ok(SliceSummary { n_obs: obs.len() as u64, n_var: var.len() as u64, nnz })
 }
 
-/// The layer that becomes X; `None` where the measurement has no layer and none was asked for.
-fn layer(measurement: &Object, name: Option<&str>) -> Result<Option<Object>> {
+/// The layer that becomes X, with its name: the one given, else `data`, else the first by name. `None` where the
+/// measurement has no layer and none was asked for.
+pub(crate) fn layer(measurement: &Object, name: Option<&str>) -> Result<Option<(String, Object)>> {
     let Some(layers) = measurement.member("X")? else {
         return match name {
-            Some(name) => Ok(Some(measurement.expect_member("X")?.expect_member(name)?)),
+            Some(name) => Ok(Some((name.to_owned(), measurement.expect_member("X")?))),
             None => Ok(None),
         };
     };
     if let Some(name) = name {
-        return Ok(Some(layers.expect_member(name)?));
+        return Ok(Some((name.to_owned(), layers.expect_member(name)?)));
     }
     let names = layers.member_names()?;
     let chosen = names.iter().find(|name| *name == "data").or_else(|| names.first());
     match chosen {
-        Some(name) => Ok(layers.member(name)?),
+        Some(name) => Ok(Some((name.clone(), layers.expect_member(name)?))),
         None => Ok(None),
     }
 }
 
 /// The matrices of `obsm` and its like.
-fn matrices(measurement: &Object, part: &str) -> Result<Vec<(String, Object)>> {
+pub(crate) fn matrices(measurement: &Object, part: &str) -> Result<Vec<(String, Object)>> {
     let Some(collection) = measurement.member(part)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for name in collection.member_names()? {

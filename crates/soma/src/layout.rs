@@ -58,38 +58,19 @@ pub fn dense_nd_array(data_type: &DataType, shape: &[u64]) -> Result<ArraySchema
 }
 
 /// The schema of a data frame of `rows` rows, indexed by `soma_joinid`. Every column can be null, since later
-/// appends can bring nulls; dictionary columns index an enumeration of [`enumeration_name`].
+/// appends can bring nulls; dictionary columns index an enumeration of their own name:
+/// tiledbsoma 1.15 filters by that name, and later releases by whatever name the attribute gives.
 pub fn data_frame(columns: &[Field], rows: u64) -> Result<ArraySchema> {
     let extent = (rows.max(1) as i64).min(MATRIX_EXTENT);
     let dimensions = vec![dimension(JOIN_ID.to_owned(), extent, coordinate_filters(0))];
     let attributes = columns.iter().map(|field| match field.data_type() {
-        DataType::Dictionary(index, values) => {
-            let enumeration = enumeration_name(field.name(), values);
-            attribute(field.name().clone(), index, true, Some(enumeration))
+        DataType::Dictionary(index, _) => {
+            attribute(field.name().clone(), index, true, Some(field.name().clone()))
         }
         other => attribute(field.name().clone(), other, true, None),
     });
     let attributes = attributes.collect::<Result<_>>()?;
     Ok(schema(ArrayType::Sparse, dimensions, attributes, &[rows]))
-}
-
-/// The name of a column's enumeration: the column's, and the Arrow format letter of the values (tiledbsoma).
-pub fn enumeration_name(column: &str, values: &DataType) -> String {
-    let letter = match values {
-        DataType::Int8 => 'c',
-        DataType::UInt8 => 'C',
-        DataType::Int16 => 's',
-        DataType::UInt16 => 'S',
-        DataType::Int32 => 'i',
-        DataType::UInt32 => 'I',
-        DataType::Int64 => 'l',
-        DataType::UInt64 => 'L',
-        DataType::Float32 => 'f',
-        DataType::Float64 => 'g',
-        DataType::Boolean => 'b',
-        _ => 'U',
-    };
-    format!("{column}_{letter}")
 }
 
 fn schema(
@@ -202,8 +183,8 @@ mod tests {
         let coded = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Float64));
         let coded = Field::new("c", coded, true);
         let mut frame = data_frame(&[number, text, coded], 10).unwrap();
-        assert_eq!(frame.attributes[2].enumeration.as_deref(), Some("c_g"));
-        frame.enumerations.push(("c_g".to_owned(), "__x_0".to_owned()));
+        assert_eq!(frame.attributes[2].enumeration.as_deref(), Some("c"));
+        frame.enumerations.push(("c".to_owned(), "__x_0".to_owned()));
         for schema in [
             sparse_nd_array(&DataType::Float32, &[3, 0]).unwrap(),
             dense_nd_array(&DataType::Boolean, &[4]).unwrap(),

@@ -185,6 +185,17 @@ impl Object {
         Ok(self.members()?.iter().map(|member| member_name(member).to_owned()).collect())
     }
 
+    /// The time of its newest metadata or group file, in milliseconds since 1970.
+    pub fn last_change(&self) -> Result<u64> {
+        let mut last = 0;
+        for folder in [METADATA_FOLDER, GROUP_FOLDER] {
+            for name in timestamped(&*self.store, &join(&self.path, folder), self.at)? {
+                last = last.max(TimestampedName::parse(&name).map_or(u64::MAX, |name| name.end));
+            }
+        }
+        Ok(last)
+    }
+
     /// Opens a member, or returns `None` where there is none of that name.
     pub fn member(&self, name: &str) -> Result<Option<Self>> {
         let members = self.members()?;
@@ -209,6 +220,7 @@ impl Object {
             Some(member) => Ok(member),
             None => {
                 let names = self.member_names()?.join(", ");
+                let names = if names.is_empty() { "none" } else { &names };
                 let message = format!("expected a member '{name}', found {names}");
                 Err(Error::not_found(self.display(), message))
             }

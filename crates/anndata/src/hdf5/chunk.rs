@@ -16,6 +16,13 @@ use super::filter::Pipeline;
 use super::{File, metadata};
 use crate::{Error, ErrorKind, Result};
 
+/// Chunks of so many bytes, the most that libhdf5 keeps by default, are read whatever the limits are.
+const USUAL_CHUNK_BYTES: u64 = 1 << 20;
+
+/// A dataset may announce so many bytes, and beyond them so many times what its chunks hold.
+const MAX_UNSTORED_BYTES: u64 = 64 << 20;
+const MAX_UNSTORED_RATIO: u64 = 256;
+
 /// The chunks of one dataset.
 pub(super) struct Chunks {
     /// The extent of the dataset.
@@ -65,7 +72,15 @@ impl Chunks {
             entries: Vec::new(),
         };
         let size = chunks.chunk_bytes()?;
+        let limit = (file.options().max_read_bytes / 2).max(USUAL_CHUNK_BYTES);
+        if size > limit {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("expected chunks of at most {limit} bytes, found {size}"),
+            ));
+        }
         if file.is_undefined(index.address) || shape.contains(&0) {
+            chunks.check_announced(size)?;
             return Ok(chunks);
         }
         let mut entries = read_entries(file, shape, dims, element_size, index)?;
@@ -98,7 +113,24 @@ impl Chunks {
             )));
         }
         chunks.entries = entries;
+        chunks.check_announced(size)?;
         Ok(chunks)
+    }
+
+    /// Places without a chunk cost the file nothing, and its reader all their bytes: a file may hold
+    /// only so many of them.
+    fn check_announced(&self, chunk_bytes: u64) -> Result<()> {
+        let rows = self.shape.first().copied().unwrap_or(0);
+        let announced = (self.row_bytes() as u64).saturating_mul(rows);
+        let stored = chunk_bytes.saturating_mul(self.entries.len() as u64);
+        if announced > MAX_UNSTORED_BYTES && announced / MAX_UNSTORED_RATIO > stored {
+            return Err(Error::corrupt(format!(
+                "expected chunks with the {announced} bytes of shape {:?}, found {} with {stored} bytes",
+                self.shape,
+                self.entries.len()
+            )));
+        }
+        Ok(())
     }
 
     /// The bytes of one chunk without filters.

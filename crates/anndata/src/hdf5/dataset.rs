@@ -148,8 +148,8 @@ impl Dataset {
             _ => Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "{rows} rows of shape {:?} with {element_size} bytes each are more than the \
-                     {limit} bytes that one read may take; read fewer rows or raise max_read_bytes",
+                    "expected at most {limit} bytes in one read, found {rows} rows of shape {:?} \
+                     with {element_size} bytes each",
                     self.shape().get(1..).unwrap_or_default(),
                 ),
             )),

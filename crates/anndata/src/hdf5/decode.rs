@@ -166,7 +166,7 @@ fn vlen_strings(file: &File, bytes: &[u8], size: usize, count: usize) -> Result<
         if total > limit {
             return Err(Error::new(
                 ErrorKind::TooLarge,
-                format!("strings of more than {limit} bytes in one read; raise max_read_bytes"),
+                format!("expected strings of at most {limit} bytes in one read, found more"),
             ));
         }
         // Some writers store the C string's final zero with it.

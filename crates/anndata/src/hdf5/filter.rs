@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use hdf5_reader::FilterRegistry;
 use hdf5_reader::messages::filter_pipeline::FilterDescription;
-use libdeflater::Decompressor;
+use libdeflater::{DecompressionError, Decompressor};
 
 use super::metadata;
 use crate::{Error, Result};
@@ -177,11 +177,19 @@ fn wrong_size(expected: usize, found: usize) -> Error {
 
 fn inflate(input: &[u8], out: &mut [u8]) -> Result<()> {
     let expected = out.len();
-    let size = INFLATER.with_borrow_mut(|inflater| inflater.zlib_decompress(input, out)).map_err(
-        |error| {
-            Error::corrupt(format!("a chunk does not inflate to {expected} bytes")).caused_by(error)
-        },
-    )?;
+    let inflated = INFLATER.with_borrow_mut(|inflater| inflater.zlib_decompress(input, out));
+    let size = inflated.map_err(|error| {
+        Error::corrupt(match error {
+            DecompressionError::BadData => {
+                format!(
+                    "expected {expected} bytes of zlib data, found bytes that are not, or altered"
+                )
+            }
+            DecompressionError::InsufficientSpace => {
+                format!("expected a chunk that inflates to {expected} bytes, found one to more")
+            }
+        })
+    })?;
     if size == expected { Ok(()) } else { Err(wrong_size(expected, size)) }
 }
 

@@ -23,6 +23,7 @@ pub(crate) use object::{Group, Node};
 
 use std::sync::Arc;
 
+use hdf5_reader::io::Cursor;
 use hdf5_reader::storage::{BlockCacheStorage, DynStorage, Storage};
 use hdf5_reader::{Hdf5File, OpenOptions};
 
@@ -70,6 +71,15 @@ impl File {
                 _ => error,
             }
         })?;
+        let superblock = hdf5.superblock();
+        let (base, end) = (superblock.base_address, superblock.eof_address);
+        let undefined = Cursor::is_undefined_offset(end, superblock.offset_size);
+        // Whether the end counts from the superblock or from the start of the file, writers disagree.
+        if !undefined && size.saturating_add(base) < end {
+            return Err(Error::corrupt(format!(
+                "expected {end} bytes, found {size}: the file is truncated"
+            )));
+        }
         Ok(Self(Arc::new(FileState {
             name: name.to_owned(),
             hdf5,
@@ -115,7 +125,7 @@ impl File {
 
     /// Whether `address` says that nothing was allocated.
     fn is_undefined(&self, address: u64) -> bool {
-        hdf5_reader::io::Cursor::is_undefined_offset(address, self.offset_size())
+        Cursor::is_undefined_offset(address, self.offset_size())
     }
 
     /// The number of bytes from the superblock to the end of the file.

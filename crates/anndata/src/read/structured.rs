@@ -1,5 +1,11 @@
 //! Record arrays.
 
+use std::sync::Arc;
+
+use arrow_array::builder::FixedSizeBinaryBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
+
 use super::DenseArray;
 use crate::hdf5::{Dataset, ElementType};
 use crate::model::{NdArray, StructuredArray};
@@ -57,4 +63,39 @@ impl StoredRecords {
             .map_err(|error| self.dataset.locate(error))?;
         Ok(StructuredArray { shape: self.shape().to_vec(), fields })
     }
+
+    /// All records, with strings of fixed length as they are stored: `FixedSizeBinary`, padded with NUL. NumPy
+    /// tells them from strings of any length.
+    ///
+    /// # Errors
+    ///
+    /// As of [`StoredRecords::read`].
+    pub fn read_as_stored(&self) -> Result<StructuredArray> {
+        let mut records = self.read()?;
+        let ElementType::Compound { fields, .. } = self.dataset.element() else {
+            return Ok(records);
+        };
+        for (field, (_, array)) in fields.iter().zip(&mut records.fields) {
+            if let ElementType::FixedString { size, .. } = field.element {
+                array.values = padded(&array.values, size)
+                    .map_err(|error| self.dataset.locate(error.context(&field.name)))?;
+            }
+        }
+        Ok(records)
+    }
+}
+
+/// Strings as bytes of one length.
+fn padded(strings: &ArrayRef, size: usize) -> Result<ArrayRef> {
+    let Some(strings) = strings.as_string_opt::<i64>() else { return Ok(Arc::clone(strings)) };
+    let width = i32::try_from(size).map_err(|_| Error::unsupported("strings of over 2 GiB"))?;
+    let mut builder = FixedSizeBinaryBuilder::with_capacity(strings.len(), width);
+    for row in 0..strings.len() {
+        let mut bytes = strings.value(row).as_bytes().to_vec();
+        bytes.resize(size, 0);
+        builder
+            .append_value(&bytes)
+            .map_err(|error| Error::corrupt("expected strings of one length").caused_by(error))?;
+    }
+    Ok(Arc::new(builder.finish()))
 }

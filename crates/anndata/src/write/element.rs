@@ -48,6 +48,7 @@ impl H5adWriter {
             Element::Array(array) => self.copy_dense(path, array),
             Element::Sparse(matrix) => self.copy_sparse(path, matrix),
             Element::Frame(frame) => self.copy_frame(path, frame),
+            Element::Structured(records) => self.structured(path, &records.read_as_stored()?),
             Element::Mapping(entries) => {
                 self.mapping(path)?;
                 for (key, element) in entries {
@@ -55,11 +56,9 @@ impl H5adWriter {
                 }
                 Ok(())
             }
-            Element::Null
-            | Element::Scalar(_)
-            | Element::Column(_)
-            | Element::Structured(_)
-            | Element::Unsupported(_) => self.value(path, &element.read()?),
+            Element::Null | Element::Scalar(_) | Element::Column(_) | Element::Unsupported(_) => {
+                self.value(path, &element.read()?)
+            }
         }
     }
 

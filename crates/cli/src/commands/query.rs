@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use vacuole_query::{Experiment, SliceOptions, write_slice};
 
-use super::NOW;
+use super::{NOW, h5ad_target};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -43,16 +43,12 @@ pub(crate) struct Arguments {
     /// The file to write; its name ends in .h5ad
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
+    #[command(flatten)]
+    compression: super::CompressionArguments,
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let target = &arguments.output;
-    if target.extension().is_none_or(|ending| ending != "h5ad") {
-        return Err(CliError::usage(
-            target.display(),
-            "expected the name of the output to end in .h5ad",
-        ));
-    }
+    let target = h5ad_target(&arguments.output)?;
     let experiment = Experiment::open(&arguments.experiment, NOW)?;
     let options = SliceOptions {
         measurement: arguments.measurement,
@@ -62,7 +58,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         obs_columns: arguments.obs_columns,
         var_columns: arguments.var_columns,
         join_ids: arguments.join_ids,
-        ..SliceOptions::default()
+        write: arguments.compression.options(),
     };
     let progress = output.spinner("writing", &target.display().to_string());
     let summary = write_slice(&experiment, target, &options)?;

@@ -46,13 +46,14 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         }
     });
     if !report.faults.is_empty() {
-        return Err(CliError::corrupt(format!("{shown}: {} faults", report.faults.len())));
+        return Err(CliError::corrupt(shown, format!("{} faults", report.faults.len())));
     }
     if !report.not_checksummed.is_empty() {
         let count = report.not_checksummed.len();
-        return Err(CliError::not_checksummed(format!(
-            "{shown}: {count} arrays are not checksummed"
-        )));
+        return Err(CliError::not_checksummed(
+            shown,
+            format!("{count} arrays are not checksummed"),
+        ));
     }
     Ok(())
 }

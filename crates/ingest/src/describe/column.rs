@@ -12,8 +12,8 @@ use arrow_select::filter::filter;
 use arrow_select::take::take;
 use vacuole_anndata::StoredColumn;
 use vacuole_anndata::model::{Column, ColumnEncoding};
+use vacuole_soma::anndata_record::ColumnKind;
 use vacuole_soma::array::stored_type;
-use vacuole_soma::layout::enumeration_name;
 use vacuole_tiledb::schema::Enumeration;
 
 use super::Context;
@@ -65,28 +65,44 @@ impl SomaColumn {
         Self { field, source: ColumnSource::Values(values), treatment: Treatment::AsIs }
     }
 
-    /// A stored column, and the enumeration of a categorical one; `Err` says why SOMA has no place for it.
+    /// A stored column, and the enumeration of a categorical one; `None` where SOMA has no place for it.
     pub(crate) fn describe(
         context: &Context<'_>,
         name: &str,
         column: &StoredColumn,
-    ) -> Result<std::result::Result<(Self, Option<Enumeration>), String>> {
+    ) -> Result<Option<(Self, Option<Enumeration>)>> {
         let stored = column.data_type();
-        let found = match (column.encoding(), &stored) {
+        let (data_type, treatment) = match (column.encoding(), &stored) {
             (ColumnEncoding::Categorical { ordered }, DataType::Dictionary(..)) => {
-                return Self::categorical(context, name, column, ordered).map(Ok);
+                return Self::categorical(context, name, column, ordered).map(Some);
             }
             (_, DataType::Float16) => (DataType::Float32, Treatment::Float),
             (_, DataType::Float32 | DataType::Float64) => (stored, Treatment::Float),
             _ if stored_type(&stored).is_ok() => (stored, Treatment::AsIs),
-            _ => return Ok(Err(format!("SOMA has no columns of {stored}"))),
+            _ => return Ok(None),
         };
-        let (data_type, treatment) = found;
         let field = Field::new(name, data_type, true);
-        Ok(Ok((
-            Self { field, source: ColumnSource::Stored(Box::new(column.clone())), treatment },
-            None,
-        )))
+        let source = ColumnSource::Stored(Box::new(column.clone()));
+        Ok(Some((Self { field, source, treatment }, None)))
+    }
+
+    /// How AnnData encodes the column, where the stored one holds all of it.
+    pub(crate) fn lossless(&self) -> Option<ColumnKind> {
+        let ColumnSource::Stored(column) = &self.source else { return None };
+        let stored = column.data_type();
+        match (&self.treatment, column.encoding()) {
+            (Treatment::Codes, _) => {
+                let half = matches!(&stored, DataType::Dictionary(_, values) if **values == DataType::Float16);
+                (!half).then_some(ColumnKind::Categorical)
+            }
+            (Treatment::Float, _) if stored == DataType::Float16 => Some(ColumnKind::Half),
+            (Treatment::Float, ColumnEncoding::Plain) => Some(ColumnKind::Plain),
+            (Treatment::AsIs, ColumnEncoding::Plain | ColumnEncoding::String) => {
+                Some(ColumnKind::Plain)
+            }
+            (Treatment::AsIs, _) => Some(ColumnKind::Nullable),
+            _ => None,
+        }
     }
 
     fn categorical(
@@ -243,7 +259,7 @@ fn enumeration(
     let (datatype, var) = in_object(stored_type(categories.data_type()), &element)?;
     let cells = crate::write::cells::of_array(categories);
     Ok(Enumeration {
-        name: enumeration_name(column, categories.data_type()),
+        name: column.to_owned(),
         // The file is named by the write and the column's number, which describing the frame fills in.
         file: format!("__{}", context.uuid),
         datatype,

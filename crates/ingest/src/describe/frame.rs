@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, LargeStringArray};
+use arrow_array::{Array, ArrayRef, LargeStringArray};
 use vacuole_anndata::Frame;
+use vacuole_soma::anndata_record::{ColumnForm, ColumnKind, ColumnSource, FrameForm};
 use vacuole_soma::create::object_metadata;
 use vacuole_soma::{SomaType, keys, layout};
 use vacuole_tiledb::metadata::MetadataValue;
 use vacuole_tiledb::schema::Enumeration;
 
 use super::index::{ColumnLayout, Origin, lay_out, unique_names};
-use super::{ArrayNode, Contents, Context, SomaColumn};
+use super::{ArrayNode, Contents, Context, Extra, Kept, SomaColumn};
 use crate::error::{Result, in_object};
 
 /// What goes into a data frame.
@@ -21,9 +22,15 @@ pub(crate) struct FrameContents {
     pub(crate) rows: u64,
 }
 
-/// Describes a frame; `unique` says that its ids are made unique, as those of `obs` and `var` are.
-pub(super) fn describe(
+/// Describes a data frame of `uns`.
+pub(super) fn describe(context: &Context<'_>, path: &str, frame: &Frame) -> Result<ArrayNode> {
+    describe_axis(context, &mut Kept::default(), path, frame, None, false)
+}
+
+/// Describes `obs`, `var` or `raw/var`, and keeps its form; `unique` says that its ids are made unique.
+pub(super) fn describe_axis(
     context: &Context<'_>,
+    kept: &mut Kept,
     path: &str,
     frame: &Frame,
     id_name: Option<&str>,
@@ -32,17 +39,12 @@ pub(super) fn describe(
     let element = frame.path();
     let schema = frame.schema();
     let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
-    let laid = lay_out(schema.index_name.as_deref(), &names, id_name).map_err(|name| {
-        context.unfit(
-            element,
-            format!(
-                "the index would become a column '{name}', and there is one already; rename either"
-            ),
-        )
-    })?;
-    let ColumnLayout { columns: laid, index_name } = laid;
+    let ColumnLayout { columns: laid, index_name } =
+        lay_out(schema.index_name.as_deref(), &names, id_name);
     let mut columns = Vec::with_capacity(laid.len());
     let mut enumerations = Vec::new();
+    let mut index_source = None;
+    let mut sources: Vec<Option<ColumnSource>> = vec![None; names.len()];
     for (name, origin) in laid {
         if name.starts_with(keys::RESERVED_PREFIX) {
             let message = format!(
@@ -51,25 +53,53 @@ pub(super) fn describe(
             );
             return Err(context.unfit(&format!("{element}/{name}"), message));
         }
+        let stored_in = |encoding| ColumnSource::Stored { column: name.clone(), encoding };
         match origin {
             Origin::Index => {
                 let ids = frame.index()?;
-                let ids = if unique { made_unique(context, element, ids) } else { ids };
-                columns.push(SomaColumn::strings(&name, ids));
+                let unique_ids = if unique { made_unique(context, element, &ids) } else { None };
+                if unique_ids.is_none() && ids.null_count() == 0 {
+                    index_source = Some(stored_in(ColumnKind::Plain));
+                }
+                columns.push(SomaColumn::strings(&name, unique_ids.unwrap_or(ids)));
             }
             Origin::Column(position) => {
                 let stored = names.get(position).and_then(|name| frame.stored_column(name));
                 let Some(stored) = stored else { continue };
-                match SomaColumn::describe(context, &name, stored)? {
-                    Ok((column, enumeration)) => {
-                        columns.push(column);
-                        enumerations.extend(enumeration);
-                    }
-                    Err(why) => context.leave_out(&format!("{element}/{name}"), &why),
+                let Some((column, enumeration)) = SomaColumn::describe(context, &name, stored)?
+                else {
+                    continue;
+                };
+                if let Some(source) = sources.get_mut(position) {
+                    *source = column.lossless().map(stored_in);
                 }
+                columns.push(column);
+                enumerations.extend(enumeration);
             }
         }
     }
+    let index = match index_source {
+        Some(source) => source,
+        None => {
+            let key =
+                kept.keep(&format!("{element}/index"), Extra::Ids(without_nulls(frame.index()?)));
+            ColumnSource::Extra(key)
+        }
+    };
+    let mut forms = Vec::with_capacity(names.len());
+    for (&name, source) in names.iter().zip(sources) {
+        let source = match (source, frame.stored_column(name)) {
+            (Some(source), _) => source,
+            (None, Some(column)) => {
+                let extra = Extra::Column(column.clone());
+                ColumnSource::Extra(kept.keep(&format!("{element}/columns/{name}"), extra))
+            }
+            (None, None) => continue,
+        };
+        forms.push(ColumnForm { name: name.to_owned(), source });
+    }
+    let form = FrameForm { index_name: schema.index_name.clone(), index, columns: forms };
+    kept.record.frames.insert(path.to_owned(), form);
     node(path, columns, enumerations, frame.n_rows(), index_name.as_deref(), BTreeMap::new())
 }
 
@@ -109,11 +139,12 @@ fn ascii_json(json: &str) -> String {
     out
 }
 
-fn made_unique(context: &Context<'_>, element: &str, ids: ArrayRef) -> ArrayRef {
-    let Some(names) = ids.as_string_opt::<i64>() else { return ids };
-    let names: Vec<&str> = names.iter().map(Option::unwrap_or_default).collect();
+/// The ids made unique, where they are not.
+fn made_unique(context: &Context<'_>, element: &str, ids: &ArrayRef) -> Option<ArrayRef> {
+    let names: Vec<&str> =
+        ids.as_string_opt::<i64>()?.iter().map(Option::unwrap_or_default).collect();
     let changes = unique_names(&names);
-    let Some((row, new)) = changes.first() else { return ids };
+    let (row, new) = changes.first()?;
     let first = names.get(*row).copied().unwrap_or_default();
     context.progress.warn(&format!(
         "{}: {element}: {} repeated ids were made unique, as AnnData does: the second '{first}' is now '{new}'",
@@ -126,7 +157,17 @@ fn made_unique(context: &Context<'_>, element: &str, ids: ArrayRef) -> ArrayRef 
             *place = name;
         }
     }
-    Arc::new(LargeStringArray::from_iter_values(unique))
+    Some(Arc::new(LargeStringArray::from_iter_values(unique)))
+}
+
+fn without_nulls(ids: ArrayRef) -> ArrayRef {
+    match ids.as_string_opt::<i64>() {
+        Some(text) if text.null_count() > 0 => {
+            let text = text.iter().map(Option::unwrap_or_default);
+            Arc::new(LargeStringArray::from_iter_values(text))
+        }
+        _ => ids,
+    }
 }
 
 #[cfg(test)]

@@ -22,21 +22,28 @@ pub(crate) struct ColumnLayout {
 
 /// Applies the rules; `id_name` is the id column's name for `obs` and `var`, none for frames in `uns`.
 ///
-/// # Errors
-/// The name that the index cannot take, since a column has it.
+/// Where the index would take the name of a column, which the reference refuses, it becomes the id column, or the
+/// first free name behind it.
 pub(crate) fn lay_out(
     index_name: Option<&str>,
     columns: &[&str],
     id_name: Option<&str>,
-) -> Result<ColumnLayout, String> {
+) -> ColumnLayout {
     let named = index_name.filter(|&name| name != "index");
-    let demoted = match index_name {
+    let mut demoted = match index_name {
         Some(name) => name.to_owned(),
         None if columns.contains(&"index") => "level_0".to_owned(),
         None => "index".to_owned(),
     };
     if columns.contains(&demoted.as_str()) {
-        return Err(demoted);
+        id_name.unwrap_or("index").clone_into(&mut demoted);
+        while columns.contains(&demoted.as_str()) {
+            demoted.push('_');
+        }
+        let stay = columns.iter().enumerate();
+        let stay = stay.map(|(position, &name)| (name.to_owned(), Origin::Column(position)));
+        let laid = std::iter::once((demoted, Origin::Index)).chain(stay);
+        return ColumnLayout { columns: without_join_ids(laid), index_name: None };
     }
     let mut laid: Vec<(String, Origin)> = vec![(demoted, Origin::Index)];
     let stay = columns.iter().enumerate();
@@ -48,9 +55,13 @@ pub(crate) fn lay_out(
             id_name.clone_into(name);
         }
     }
-    // The join ids take the place of a column of their name.
-    laid.retain(|(name, _)| name != vacuole_soma::layout::JOIN_ID);
-    Ok(ColumnLayout { columns: laid, index_name: named.map(str::to_owned) })
+    let columns = without_join_ids(laid.into_iter());
+    ColumnLayout { columns, index_name: named.map(str::to_owned) }
+}
+
+/// The join ids take the place of a column of their name.
+fn without_join_ids(columns: impl Iterator<Item = (String, Origin)>) -> Vec<(String, Origin)> {
+    columns.filter(|(name, _)| name != vacuole_soma::layout::JOIN_ID).collect()
 }
 
 /// Makes names unique as AnnData does: the second `x` becomes `x-1`, unless there is one, and so on.
@@ -89,7 +100,7 @@ mod tests {
         columns: &[&str],
         id: Option<&str>,
     ) -> (Vec<String>, Option<String>) {
-        let laid = lay_out(index, columns, id).unwrap();
+        let laid = lay_out(index, columns, id);
         (laid.columns.into_iter().map(|(name, _)| name).collect(), laid.index_name)
     }
 
@@ -124,8 +135,13 @@ mod tests {
 
     #[test]
     fn an_index_cannot_take_the_name_of_a_column() {
-        assert_eq!(lay_out(Some("foo"), &["foo"], Some("obs_id")), Err("foo".to_owned()));
-        assert_eq!(lay_out(None, &["index", "level_0"], None), Err("level_0".to_owned()));
+        let both = |index, columns: &[&str], id| names(index, columns, id).0;
+        assert_eq!(both(Some("foo"), &["foo"], Some("obs_id")), ["obs_id", "foo"]);
+        assert_eq!(
+            both(Some("foo"), &["foo", "obs_id"], Some("obs_id")),
+            ["obs_id_", "foo", "obs_id"]
+        );
+        assert_eq!(both(None, &["index", "level_0"], None), ["index_", "index", "level_0"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use arrow_schema::DataType;
 use vacuole_anndata::model::NdArray;
 use vacuole_anndata::{Element, Matrix};
+use vacuole_soma::array::stored_type;
 use vacuole_soma::create::object_metadata;
 use vacuole_soma::{SomaType, layout};
 use vacuole_tiledb::schema::{ArraySchema, Extent};
@@ -25,36 +26,21 @@ pub(crate) struct DenseContents {
 /// How many values the rows of one space tile should hold: they are put in order in memory.
 const BAND_VALUES: u64 = 1 << 23;
 
-/// An element as a matrix; `Err` says why SOMA has no place for it.
-pub(super) fn of_element(element: Element) -> std::result::Result<Matrix, String> {
+/// An element as a matrix, or the element back where SOMA has no place for it.
+pub(super) fn of_element(element: Element) -> std::result::Result<Matrix, Box<Element>> {
     match element {
-        Element::Array(array) => match array.shape().len() {
-            _ if *array.data_type() == DataType::LargeUtf8 => Err("it holds strings".to_owned()),
-            1 | 2 => Ok(Matrix::Dense(array)),
-            dimensions => Err(format!("it has {dimensions} dimensions")),
-        },
-        Element::Sparse(matrix) => Ok(Matrix::Sparse(matrix)),
-        other => Err(format!("it is {}", kind(&other))),
-    }
-}
-
-/// What an element is called in messages.
-pub(super) fn kind(element: &Element) -> String {
-    match element {
-        Element::Null => "null",
-        Element::Scalar(_) => "a scalar",
-        Element::Array(_) => "an array",
-        Element::Column(_) => "a pandas array",
-        Element::Sparse(_) => "a sparse matrix",
-        Element::Structured(_) => "a structured array",
-        Element::Frame(_) => "a data frame",
-        Element::Mapping(_) => "a dictionary",
-        Element::Unsupported(unsupported) => {
-            return format!("of an encoding that is not read ({})", unsupported.encoding_type);
+        Element::Array(array)
+            if *array.data_type() != DataType::LargeUtf8
+                && stored_type(&stored(array.data_type())).is_ok()
+                && (1..=2).contains(&array.shape().len()) =>
+        {
+            Ok(Matrix::Dense(array))
         }
-        _ => "of a kind that is not known",
+        Element::Sparse(matrix) if stored_type(&stored(matrix.data_type())).is_ok() => {
+            Ok(Matrix::Sparse(matrix))
+        }
+        other => Err(Box::new(other)),
     }
-    .to_owned()
 }
 
 /// Describes a matrix of `shape` as the sparse array at `path`.

@@ -6,6 +6,7 @@
 mod column;
 mod frame;
 mod index;
+mod keep;
 mod matrix;
 mod uns;
 
@@ -21,6 +22,7 @@ use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
 pub(crate) use column::SomaColumn;
 pub(crate) use frame::FrameContents;
+pub(crate) use keep::{Extra, Kept};
 pub(crate) use matrix::{DenseContents, MatrixContents};
 
 use crate::error::{Error, Result};
@@ -74,9 +76,13 @@ impl Context<'_> {
 
 /// Every object that the file becomes. Groups come behind their members; the experiment itself is last, `obs`
 /// last of the arrays and `var` before it: the order in which they are committed.
-pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Vec<Node>> {
+pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Description> {
     let mut tree = Tree::default();
     let options = context.options;
+    let record = &mut tree.kept.record;
+    (record.n_obs, record.n_vars) = (file.n_obs(), file.n_vars());
+    record.measurement.clone_from(&options.measurement);
+    record.x_layer = file.x().map(|_| options.layer.clone());
     let measurement_folder = folder_of(&options.measurement);
     let ms = "ms".to_owned();
     let measurement = join(&ms, &measurement_folder);
@@ -103,7 +109,10 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Vec<Node>> 
     let uns = file.uns()?;
     if !uns.is_empty() {
         let path = join(&measurement, "uns");
-        uns::describe(&mut tree, context, &path, "uns", &uns)?;
+        uns::describe(&mut tree, context, &path, &uns)?;
+        for (key, element) in uns.iter().filter(|(key, element)| !keep::is_exact(key, element)) {
+            tree.kept.keep_element(context, &format!("uns/{key}"), element);
+        }
         members.push(member("uns", "uns", MemberKind::Group));
     }
     let mut modalities = vec![member(&options.measurement, &measurement_folder, MemberKind::Group)];
@@ -119,9 +128,11 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Vec<Node>> 
     members.push(member("var", "var", MemberKind::Array));
     let id_name = Some(options.var_id_name.as_str());
     let path = join(&measurement, "var");
-    tree.frames.push(frame::describe(context, &path, file.var(), id_name, true)?);
+    let var = frame::describe_axis(context, &mut tree.kept, &path, file.var(), id_name, true)?;
+    tree.frames.push(var);
     let id_name = Some(options.obs_id_name.as_str());
-    tree.frames.push(frame::describe(context, "obs", file.obs(), id_name, true)?);
+    let obs = frame::describe_axis(context, &mut tree.kept, "obs", file.obs(), id_name, true)?;
+    tree.frames.push(obs);
     tree.group(measurement, SomaType::Measurement, members);
     tree.group(ms, SomaType::Collection, modalities);
     let parts =
@@ -130,12 +141,21 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Vec<Node>> 
     Ok(tree.finish())
 }
 
+/// What a file becomes.
+pub(crate) struct Description {
+    /// In the order in which they are committed.
+    pub(crate) nodes: Vec<Node>,
+    /// What is kept beside them.
+    pub(crate) kept: Kept,
+}
+
 /// Nodes in the order in which they are committed.
 #[derive(Default)]
 pub(crate) struct Tree {
     arrays: Vec<ArrayNode>,
     frames: Vec<ArrayNode>,
     groups: Vec<GroupNode>,
+    pub(crate) kept: Kept,
 }
 
 impl Tree {
@@ -160,10 +180,25 @@ impl Tree {
         self.groups.push(GroupNode { path, metadata, members });
     }
 
-    fn finish(self) -> Vec<Node> {
+    fn finish(self) -> Description {
         let arrays = self.arrays.into_iter().chain(self.frames);
         let arrays = arrays.map(|array| Node::Array(Box::new(array)));
-        arrays.chain(self.groups.into_iter().map(Node::Group)).collect()
+        let nodes = arrays.chain(self.groups.into_iter().map(Node::Group)).collect();
+        Description { nodes, kept: self.kept }
+    }
+
+    /// Adds a matrix, and keeps its form.
+    fn matrix(
+        &mut self,
+        context: &Context<'_>,
+        element: &str,
+        path: &str,
+        matrix: Matrix,
+        shape: (u64, u64),
+    ) -> Result<()> {
+        self.kept.matrix(path, &matrix);
+        self.array(matrix::describe(context, element, path, matrix, shape)?);
+        Ok(())
     }
 }
 
@@ -179,30 +214,27 @@ fn describe_x(
     if let Some(x) = file.x() {
         let name = &context.options.layer;
         let folder = folder_of(name);
-        tree.array(matrix::describe(context, "X", &join(&path, &folder), x.clone(), shape)?);
+        tree.matrix(context, "X", &join(&path, &folder), x.clone(), shape)?;
         members.push(member(name, &folder, MemberKind::Array));
     }
     for (name, element) in file.layers()? {
         let folder = folder_of(&name);
         let element_path = format!("layers/{name}");
         if members.iter().any(|member| member.name.as_ref() == Some(&name)) {
-            let message = format!(
-                "X is stored as a layer of this name too; give X another name with --layer, such as --layer X_{name}"
-            );
-            return Err(context.unfit(&element_path, message));
+            context.progress.warn(&format!(
+                "{}: {element_path}: X is stored as the layer '{name}', so that this one is only kept for export; \
+                 --layer gives X another name",
+                context.input
+            ));
+            tree.kept.keep_element(context, &element_path, &element);
+            continue;
         }
         match matrix::of_element(element) {
             Ok(layer) => {
-                tree.array(matrix::describe(
-                    context,
-                    &element_path,
-                    &join(&path, &folder),
-                    layer,
-                    shape,
-                )?);
+                tree.matrix(context, &element_path, &join(&path, &folder), layer, shape)?;
                 members.push(member(&name, &folder, MemberKind::Array));
             }
-            Err(why) => context.leave_out(&element_path, &why),
+            Err(element) => tree.kept.keep_element(context, &element_path, &element),
         }
     }
     tree.group(path, SomaType::Collection, members);
@@ -227,21 +259,15 @@ fn describe_part(
         let element_path = format!("{part}/{name}");
         match matrix::of_element(element) {
             Ok(Matrix::Dense(array)) if array.shape().get(1) == Some(&0) => {
-                context.leave_out(&element_path, "it has no columns");
+                tree.kept.keep_element(context, &element_path, &Element::Array(array));
             }
             Ok(found) => {
                 let folder = folder_of(&name);
                 let shape = (rows, columns.unwrap_or(found.shape().1));
-                tree.array(matrix::describe(
-                    context,
-                    &element_path,
-                    &join(&path, &folder),
-                    found,
-                    shape,
-                )?);
+                tree.matrix(context, &element_path, &join(&path, &folder), found, shape)?;
                 members.push(member(&name, &folder, MemberKind::Array));
             }
-            Err(why) => context.leave_out(&element_path, &why),
+            Err(element) => tree.kept.keep_element(context, &element_path, &element),
         }
     }
     tree.group(path, SomaType::Collection, members);
@@ -261,18 +287,21 @@ fn describe_raw(
         Some(x) => {
             let shape = (n_obs, raw.var.n_rows());
             // The reference calls raw's layer `data`, whatever X's is called.
-            tree.array(matrix::describe(context, "raw/X", &join(&layers, "data"), x, shape)?);
+            tree.matrix(context, "raw/X", &join(&layers, "data"), x, shape)?;
             members.push(member("data", "data", MemberKind::Array));
         }
-        None => context.leave_out("raw/X", "there is none"),
+        None => {}
     }
     tree.group(layers, SomaType::Collection, members);
-    if !raw.varm.is_empty() {
-        context.leave_out("raw/varm", "SOMA's raw measurement has no place for it");
+    for (name, element) in &raw.varm {
+        tree.kept.keep_element(context, &format!("raw/varm/{name}"), element);
     }
+    tree.kept.record.raw_n_vars = Some(raw.var.n_rows());
     let id_name = Some(context.options.var_id_name.as_str());
     let var: &Frame = &raw.var;
-    tree.frames.push(frame::describe(context, &join(&path, "var"), var, id_name, false)?);
+    let var =
+        frame::describe_axis(context, &mut tree.kept, &join(&path, "var"), var, id_name, false)?;
+    tree.frames.push(var);
     let members =
         vec![member("X", "X", MemberKind::Group), member("var", "var", MemberKind::Array)];
     tree.group(path, SomaType::Measurement, members);

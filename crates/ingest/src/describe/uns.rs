@@ -22,48 +22,40 @@ use crate::error::Result;
 /// Metadata keys that an entry of `uns` cannot have.
 const RESERVED: [&str; 3] = [keys::OBJECT_TYPE, keys::ENCODING_VERSION, keys::TILEDBSOMA_TYPE];
 
-/// Describes a dictionary as the collection at `path`.
+/// Describes a dictionary as the collection at `path`. What SOMA has no place for is not in it; whoever calls
+/// keeps it.
 pub(super) fn describe(
     tree: &mut Tree,
     context: &Context<'_>,
     path: &str,
-    element: &str,
     entries: &[(String, Element)],
 ) -> Result<()> {
     let mut metadata = object_metadata(SomaType::Collection);
     metadata.insert(keys::TILEDBSOMA_TYPE.to_owned(), "uns".into());
     let mut members: Vec<Member> = Vec::new();
     for (key, value) in entries {
-        let element = format!("{element}/{key}");
         let folder = folder_of(key);
         let path = join(path, &folder);
         let array = match value {
             Element::Null => continue,
             Element::Scalar(scalar) => {
-                if RESERVED.contains(&key.as_str()) {
-                    context.leave_out(&element, "SOMA reserves the key");
-                } else if let Some(value) = metadata_value(scalar) {
-                    metadata.insert(key.clone(), value);
-                } else {
-                    context.leave_out(&element, "SOMA's metadata have no complex numbers");
+                if !RESERVED.contains(&key.as_str()) {
+                    metadata.extend(metadata_value(scalar).map(|value| (key.clone(), value)));
                 }
                 continue;
             }
             Element::Mapping(entries) => {
-                describe(tree, context, &path, &element, entries)?;
+                describe(tree, context, &path, entries)?;
                 members.push(member(key, &folder, MemberKind::Group));
                 continue;
             }
             Element::Frame(found) => data_frame(context, &path, found)?,
             Element::Array(array) => of_array(&path, array.read()?)?,
-            other => Err(format!("it is {}", matrix::kind(other))),
+            _ => None,
         };
-        match array {
-            Ok(array) => {
-                tree.array(array);
-                members.push(member(key, &folder, MemberKind::Array));
-            }
-            Err(why) => context.leave_out(&element, &why),
+        if let Some(array) = array {
+            tree.array(array);
+            members.push(member(key, &folder, MemberKind::Array));
         }
     }
     tree.group_with(path.to_owned(), metadata, members);
@@ -93,27 +85,23 @@ fn metadata_value(scalar: &Scalar) -> Option<MetadataValue> {
     })
 }
 
-type Described = std::result::Result<ArrayNode, String>;
-
-fn data_frame(context: &Context<'_>, path: &str, found: &Frame) -> Result<Described> {
+fn data_frame(context: &Context<'_>, path: &str, found: &Frame) -> Result<Option<ArrayNode>> {
     if found.n_rows() == 0 {
-        return Ok(Err("the data frame has no rows".to_owned()));
+        return Ok(None);
     }
-    frame::describe(context, path, found, None, false).map(Ok)
+    frame::describe(context, path, found).map(Some)
 }
 
-fn of_array(path: &str, array: NdArray) -> Result<Described> {
-    if array.shape.contains(&0) {
-        return Ok(Err("the array is empty".to_owned()));
+fn of_array(path: &str, array: NdArray) -> Result<Option<ArrayNode>> {
+    let dimensions = array.shape.len();
+    if array.shape.contains(&0) || !(1..=2).contains(&dimensions) {
+        return Ok(None);
     }
-    match (array.values.data_type(), array.shape.len()) {
-        (_, dimensions) if !(1..=2).contains(&dimensions) => {
-            Ok(Err(format!("the array has {dimensions} dimensions")))
-        }
-        (DataType::LargeUtf8, dimensions) => strings(path, &array, dimensions).map(Ok),
-        (DataType::Float16, _) => matrix::describe_dense(path, array).map(Ok),
-        (other, _) if stored_type(other).is_err() => Ok(Err(format!("it is an array of {other}"))),
-        _ => matrix::describe_dense(path, array).map(Ok),
+    match array.values.data_type() {
+        DataType::LargeUtf8 => strings(path, &array, dimensions).map(Some),
+        DataType::Float16 => matrix::describe_dense(path, array).map(Some),
+        other if stored_type(other).is_err() => Ok(None),
+        _ => matrix::describe_dense(path, array).map(Some),
     }
 }
 

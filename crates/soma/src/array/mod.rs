@@ -157,6 +157,14 @@ impl Array {
         self.fragments.iter().map(|fragment| &fragment.name)
     }
 
+    /// The time of the newest fragment, delete or schema, in milliseconds since 1970.
+    pub fn last_change(&self) -> u64 {
+        let schema = TimestampedName::parse(&self.schema_name).map_or(u64::MAX, |name| name.end);
+        let fragments = self.fragments.iter().map(|fragment| fragment.name.end);
+        let deletes = self.deletes.iter().map(|delete| delete.at);
+        fragments.chain(deletes).fold(schema, u64::max)
+    }
+
     /// The bytes that its committed fragments take up.
     pub fn stored_bytes(&self) -> u64 {
         self.fragments.iter().map(|fragment| fragment.stored_bytes()).sum()

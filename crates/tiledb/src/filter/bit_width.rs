@@ -111,8 +111,8 @@ fn encode_window<T: Value>(window: &[u8], piece: &mut Vec<u8>, out: &mut Vec<u8>
     let values = T::all(window);
     let least = values.iter().map(T::load).min().unwrap_or(T::ZERO);
     let greatest = values.iter().map(T::load).max().unwrap_or(T::ZERO);
-    // libtiledb leaves room for one value more than the window has.
-    let room = greatest.checked_minus(least).and_then(T::next);
+    // libtiledb leaves room for one value more than the window has, and does not reduce one without values.
+    let room = greatest.checked_minus(least).and_then(T::next).filter(|_| !values.is_empty());
     let bits = room.map_or(T::SIZE as u8 * 8, T::whole_bits);
     piece.extend_from_slice(least.store().as_ref());
     piece.push(bits);

@@ -1,5 +1,6 @@
 //! One tile of a fragment, filtered: the part of writing that can run on any thread.
 
+use super::space_tile::{cells_inside, space_tile_cells};
 use super::statistics::{FieldKind, FieldStatistics, of_tile};
 use crate::datatype::{Datatype, Numeric};
 use crate::error::{Error, Result};
@@ -43,6 +44,24 @@ pub struct EncodedTile {
     pub(super) bounds: Vec<Range>,
 }
 
+/// Filters a space tile of a dense array, `tile` among those of `region` in tile order, and computes its
+/// statistics over the cells that lie in the region; the others hold the fill.
+///
+/// # Errors
+/// As of [`encode_tile`]; also where the region has no such tile.
+pub fn encode_dense_tile(
+    schema: &ArraySchema,
+    region: &[Range],
+    tile: u64,
+    attributes: &[FieldData<'_>],
+) -> Result<EncodedTile> {
+    if schema.array_type != ArrayType::Dense {
+        return Err(Error::invalid("expected a dense array, found a sparse one"));
+    }
+    let inside = cells_inside(schema, region, tile)?;
+    encode(schema, space_tile_cells(schema)?, attributes, &[], inside.as_deref())
+}
+
 /// Filters the `cells` cells of one tile and computes its statistics.
 ///
 /// `attributes` and `dimensions` are in the schema's order; `dimensions` is empty where the array is dense.
@@ -56,6 +75,16 @@ pub fn encode_tile(
     cells: u64,
     attributes: &[FieldData<'_>],
     dimensions: &[FieldData<'_>],
+) -> Result<EncodedTile> {
+    encode(schema, cells, attributes, dimensions, None)
+}
+
+fn encode(
+    schema: &ArraySchema,
+    cells: u64,
+    attributes: &[FieldData<'_>],
+    dimensions: &[FieldData<'_>],
+    inside: Option<&[u8]>,
 ) -> Result<EncodedTile> {
     let sparse = schema.array_type == ArrayType::Sparse;
     let expected = if sparse { schema.dimensions.len() } else { 0 };
@@ -77,13 +106,13 @@ pub fn encode_tile(
     for (attribute, data) in schema.attributes.iter().zip(attributes) {
         let kind = FieldKind::of_attribute(attribute);
         check(&attribute.name, &kind, cells, data, attribute.nullable)?;
-        fields.push(encode_field(schema, &kind, &attribute.filters, data)?);
+        fields.push(encode_field(schema, &kind, &attribute.filters, data, inside)?);
     }
     let mut bounds = Vec::with_capacity(dimensions.len());
     for (index, (dimension, data)) in schema.dimensions.iter().zip(dimensions).enumerate() {
         let kind = FieldKind::of_dimension(dimension.datatype, dimension.var);
         check(&dimension.name, &kind, cells, data, false)?;
-        fields.push(encode_field(schema, &kind, schema.dimension_filters(index), data)?);
+        fields.push(encode_field(schema, &kind, schema.dimension_filters(index), data, None)?);
         bounds.push(bounds_of(&dimension.name, dimension.datatype, data)?);
     }
     Ok(EncodedTile { fields, cells, bounds })
@@ -139,6 +168,7 @@ fn encode_field(
     kind: &FieldKind,
     filters: &crate::filter::FilterPipeline,
     field: &FieldData<'_>,
+    inside: Option<&[u8]>,
 ) -> Result<EncodedField> {
     let shape = |datatype: Datatype, cell_size| CellShape {
         datatype,
@@ -146,10 +176,11 @@ fn encode_field(
         version: crate::FORMAT_VERSION,
     };
     let data_size = if kind.var { kind.datatype.size() } else { kind.cell_size };
-    let data = filters.encode_tile(field.data, &shape(kind.datatype, data_size))?;
+    let data_shape = shape(kind.datatype, data_size);
     let (fixed, var) = match field.offsets {
-        None => (data, None),
+        None => (filters.encode_tile(field.data, &data_shape)?, None),
         Some(offsets) => {
+            let data = filters.encode_var_tile(field.data, offsets, &data_shape)?;
             let mut raw = Vec::with_capacity(offsets.len() * 8);
             crate::bytes::put_u64s(&mut raw, offsets);
             let shape = shape(Datatype::UInt64, 8);
@@ -167,7 +198,7 @@ fn encode_field(
         var,
         validity,
         var_size: if kind.var { field.data.len() as u64 } else { 0 },
-        statistics: of_tile(kind, field.data, field.offsets, field.validity),
+        statistics: of_tile(kind, field, inside),
     })
 }
 

@@ -2,11 +2,12 @@
 
 use super::footer::Footer;
 use super::rtree::RTree;
+use super::space_tile::{dense_tiles, space_tile_cells};
 use super::{Field, FieldFile};
 use crate::bytes::Cursor;
 use crate::error::{Error, Result};
 use crate::generic_tile;
-use crate::schema::{ArraySchema, ArrayType, Extent, Range};
+use crate::schema::{ArraySchema, ArrayType};
 
 /// Where the tiles of one field are.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,7 +35,8 @@ pub struct FragmentMetadata {
     pub processed_conditions: Vec<String>,
     /// How many data tiles it has.
     pub tiles: u64,
-    capacity: u64,
+    /// The cells of every tile but a sparse fragment's last.
+    full_tile: u64,
 }
 
 impl FragmentMetadata {
@@ -48,15 +50,15 @@ impl FragmentMetadata {
         }
         let tiles = match (footer.dense, &footer.non_empty_domain) {
             (false, _) => footer.sparse_tiles,
-            (true, Some(region)) => dense_tile_counts(schema, region)?.iter().product(),
+            (true, Some(region)) => dense_tiles(schema, region)?,
             (true, None) => 0,
         };
-        if !footer.dense
-            && (footer.last_tile_cells > schema.capacity || footer.last_tile_cells == 0)
-        {
+        // A dense fragment's cells per tile follow from the schema; libtiledb passes over the footer's.
+        let full_tile = if footer.dense { space_tile_cells(schema)? } else { schema.capacity };
+        if !footer.dense && tiles > 0 && !(1..=full_tile).contains(&footer.last_tile_cells) {
             return Err(Error::corrupt(format!(
-                "cells in the last tile: expected 1 to {}, found {}",
-                schema.capacity, footer.last_tile_cells
+                "cells in the last tile: expected 1 to {full_tile}, found {}",
+                footer.last_tile_cells
             )));
         }
         let payload = generic_at(file, footer.rtree)?;
@@ -83,14 +85,17 @@ impl FragmentMetadata {
         let processed_conditions = (0..cursor.count64(8, "processed conditions")?)
             .map(|_| cursor.lp64_str("processed condition").map(str::to_owned))
             .collect::<Result<_>>()?;
-        Ok(Self { capacity: schema.capacity, footer, rtree, fields, processed_conditions, tiles })
+        cursor.finish("processed conditions")?;
+        let metadata = Self { full_tile, footer, rtree, fields, processed_conditions, tiles };
+        metadata.check_tiles(schema)?;
+        Ok(metadata)
     }
 
     /// How many cells data tile `tile` has.
     pub fn tile_cells(&self, tile: u64) -> u64 {
-        match self.footer.dense || tile + 1 == self.tiles {
+        match !self.footer.dense && tile.checked_add(1) == Some(self.tiles) {
             true => self.footer.last_tile_cells,
-            false => self.capacity,
+            false => self.full_tile,
         }
     }
 
@@ -99,8 +104,8 @@ impl FragmentMetadata {
         match self.tiles {
             0 => 0,
             tiles => (tiles - 1)
-                .saturating_mul(self.tile_cells(0))
-                .saturating_add(self.footer.last_tile_cells),
+                .saturating_mul(self.full_tile)
+                .saturating_add(self.tile_cells(tiles - 1)),
         }
     }
 
@@ -138,6 +143,22 @@ impl FragmentMetadata {
         Ok(start..at(tile + 1).unwrap_or_else(|| self.file_size(number, file)))
     }
 
+    /// Every stored field must have as many tiles as the fragment, which bounds their number by the file's
+    /// size.
+    fn check_tiles(&self, schema: &ArraySchema) -> Result<()> {
+        for (field, number) in self.stored_fields(schema) {
+            let found = self.fields.get(number).map_or(0, |field| field.offsets.len());
+            if found as u64 != self.tiles {
+                return Err(Error::corrupt(format!(
+                    "fragment metadata: expected {} tiles in {}, found {found}",
+                    self.tiles,
+                    FieldFile::Fixed.name(field)
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// How many fields there are whose files exist, with their numbers.
     pub fn stored_fields<'a>(
         &'a self,
@@ -153,44 +174,6 @@ impl FragmentMetadata {
             .chain(deletes.into_iter().filter(|_| self.footer.has_delete_metadata))
             .map(move |field| (field, field.index(schema, self.footer.has_timestamps)))
     }
-}
-
-/// How many space tiles a dense region touches on each dimension.
-///
-/// # Errors
-/// [`Unsupported`](crate::ErrorKind::Unsupported) unless every dimension is an integer with an extent.
-pub fn dense_tile_counts(schema: &ArraySchema, region: &[Range]) -> Result<Vec<u64>> {
-    schema
-        .dimensions
-        .iter()
-        .zip(region)
-        .map(|(dimension, range)| {
-            let count = match (&dimension.domain, dimension.extent, range) {
-                (
-                    Some(Range::Signed(start, _)),
-                    Some(Extent::Signed(extent)),
-                    Range::Signed(low, high),
-                ) if extent > 0 && start <= low && low <= high => {
-                    let tile = |x: i64| (x.wrapping_sub(*start) as u64) / extent as u64;
-                    Some(tile(*high) - tile(*low) + 1)
-                }
-                (
-                    Some(Range::Unsigned(start, _)),
-                    Some(Extent::Unsigned(extent)),
-                    Range::Unsigned(low, high),
-                ) if extent > 0 && start <= low && low <= high => {
-                    Some((high - start) / extent - (low - start) / extent + 1)
-                }
-                _ => None,
-            };
-            count.ok_or_else(|| {
-                Error::unsupported(format!(
-                    "dense dimension '{}': expected an integer domain around {range:?}",
-                    dimension.name
-                ))
-            })
-        })
-        .collect()
 }
 
 fn generic_at(file: &[u8], offset: u64) -> Result<Vec<u8>> {

@@ -8,13 +8,15 @@ mod encode;
 mod footer;
 mod metadata;
 mod rtree;
+mod space_tile;
 mod statistics;
 mod writer;
 
-pub use encode::{EncodedField, EncodedTile, FieldData, encode_tile};
+pub use encode::{EncodedField, EncodedTile, FieldData, encode_dense_tile, encode_tile};
 pub use footer::Footer;
-pub use metadata::{FieldTiles, FragmentMetadata, dense_tile_counts};
+pub use metadata::{FieldTiles, FragmentMetadata};
 pub use rtree::{FANOUT, RTree};
+pub use space_tile::{dense_tile_counts, space_tile_cells};
 pub use statistics::FieldStatistics;
 pub use writer::{FragmentWriter, TileLocation};
 

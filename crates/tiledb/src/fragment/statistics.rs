@@ -4,6 +4,7 @@
 //! wrong one gives wrong answers, so these are computed exactly as it computes them: sequentially, sums of
 //! floats in f64, sums of integers saturating, nulls left out, and a NaN replacing what came before it.
 
+use super::FieldData;
 use crate::datatype::{Datatype, Numeric};
 use crate::schema::Attribute;
 use crate::schema::range::{float, signed, unsigned};
@@ -11,7 +12,7 @@ use crate::schema::range::{float, signed, unsigned};
 /// The statistics of one field over one tile, or over a fragment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FieldStatistics {
-    /// The bytes of the smallest value; empty where the field has none or every cell is empty.
+    /// The bytes of the smallest value; empty where the field has none or every cell is null.
     pub min: Vec<u8>,
     /// The bytes of the largest value.
     pub max: Vec<u8>,
@@ -64,18 +65,20 @@ fn is_plain(datatype: Datatype) -> bool {
         )
 }
 
-/// The statistics of one tile. `offsets` are those of cells that vary in length, `validity` one byte a
-/// cell for fields that can be null.
+/// The statistics of one tile, over the cells that `inside` marks with 1: all where it is `None`.
 pub(super) fn of_tile(
     kind: &FieldKind,
-    data: &[u8],
-    offsets: Option<&[u64]>,
-    validity: Option<&[u8]>,
+    field: &FieldData<'_>,
+    inside: Option<&[u8]>,
 ) -> FieldStatistics {
-    let null_count =
-        validity.map_or(0, |validity| validity.iter().filter(|&&valid| valid == 0).count() as u64);
+    let FieldData { data, offsets, validity } = *field;
+    let inside = |cell: usize| inside.is_none_or(|inside| inside.get(cell) != Some(&0));
+    let null_count = validity.unwrap_or_default().iter().enumerate();
+    let null_count = null_count.filter(|&(cell, &valid)| valid == 0 && inside(cell)).count() as u64;
     let mut statistics = FieldStatistics { null_count, ..FieldStatistics::default() };
-    let valid = |cell: usize| validity.is_none_or(|validity| validity.get(cell) != Some(&0));
+    let valid = |cell: usize| {
+        inside(cell) && validity.is_none_or(|validity| validity.get(cell) != Some(&0))
+    };
     if let Some(offsets) = offsets {
         if kind.has_min_max {
             let ends = offsets.iter().skip(1).copied().chain([data.len() as u64]);
@@ -125,6 +128,10 @@ pub(super) fn of_tile(
         (Numeric::Float, 4) => numbers!(f32, sum_floats),
         (Numeric::Float, _) => numbers!(f64, sum_floats),
     }
+    // libtiledb leaves the places of a tile of nulls as they are: zeros.
+    if validity.is_some_and(|validity| validity.len() as u64 == null_count) {
+        (statistics.min, statistics.max) = (Vec::new(), Vec::new());
+    }
     statistics
 }
 
@@ -164,7 +171,7 @@ pub(super) fn of_fragment<'a>(
         max = max.filter(|max| less(kind, &tile.max, max)).or(Some(&tile.max));
     }
     // Without a value they are the inverted limits, as each tile's are.
-    let none = of_tile(kind, &[], None, None);
+    let none = of_tile(kind, &FieldData::default(), None);
     statistics.min = min.map_or(none.min, <[u8]>::to_vec);
     statistics.max = max.map_or(none.max, <[u8]>::to_vec);
     statistics
@@ -230,21 +237,28 @@ fn sum_floats(values: impl Iterator<Item = f64>) -> [u8; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::tests::attribute;
+    use proptest::prelude::*;
 
     fn kind(datatype: Datatype) -> FieldKind {
-        FieldKind {
-            datatype,
-            cell_size: datatype.size(),
-            var: false,
-            has_min_max: true,
-            has_sum: true,
-        }
+        FieldKind::of_attribute(&attribute("a", datatype, Some(1)))
+    }
+
+    fn fixed<T: Copy, const N: usize>(
+        values: &[T],
+        bytes: impl Fn(T) -> [u8; N],
+    ) -> Vec<u8> {
+        values.iter().flat_map(|&value| bytes(value)).collect()
+    }
+
+    fn of_cells(kind: &FieldKind, data: &[u8], validity: Option<&[u8]>) -> FieldStatistics {
+        of_tile(kind, &FieldData { data, validity, ..FieldData::default() }, None)
     }
 
     #[test]
     fn nulls_are_left_out_and_counted() {
-        let data: Vec<u8> = [5i32, -7, 9].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let statistics = of_tile(&kind(Datatype::Int32), &data, None, Some(&[1, 0, 1]));
+        let data = fixed(&[5i32, -7, 9], i32::to_le_bytes);
+        let statistics = of_cells(&kind(Datatype::Int32), &data, Some(&[1, 0, 1]));
         assert_eq!(statistics.min, 5i32.to_le_bytes());
         assert_eq!(statistics.max, 9i32.to_le_bytes());
         assert_eq!(statistics.sum, 14i64.to_le_bytes());
@@ -252,22 +266,142 @@ mod tests {
     }
 
     #[test]
-    fn a_tile_of_nulls_holds_inverted_limits() {
-        let statistics = of_tile(&kind(Datatype::UInt8), &[3, 4], None, Some(&[0, 0]));
-        assert_eq!((statistics.min, statistics.max), (vec![255], vec![0]));
+    fn cells_outside_a_region_are_left_out() {
+        let data = fixed(&[5i32, -7, 9], i32::to_le_bytes);
+        let field = FieldData { data: &data, validity: Some(&[1, 0, 1]), ..FieldData::default() };
+        let statistics = of_tile(&kind(Datatype::Int32), &field, Some(&[0, 0, 1]));
+        assert_eq!(statistics.min, 9i32.to_le_bytes());
+        assert_eq!((statistics.sum, statistics.null_count), (9i64.to_le_bytes(), 0));
     }
 
     #[test]
-    fn integer_sums_saturate() {
-        let data: Vec<u8> = [i64::MAX, 1, -5].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let statistics = of_tile(&kind(Datatype::Int64), &data, None, None);
-        assert_eq!(statistics.sum, i64::MAX.to_le_bytes());
+    fn a_tile_of_nulls_holds_nothing_and_a_fragment_of_them_inverted_limits() {
+        let kind = kind(Datatype::UInt8);
+        let tile = of_cells(&kind, &[3, 4], Some(&[0, 0]));
+        assert_eq!((&tile.min[..], &tile.max[..], tile.null_count), (&[][..], &[][..], 2));
+        let fragment = of_fragment(&kind, [(&tile, 2), (&tile, 2)].into_iter());
+        assert_eq!((fragment.min, fragment.max, fragment.null_count), (vec![255], vec![0], 4));
+        let other = of_cells(&kind, &[3, 4], Some(&[1, 0]));
+        let fragment = of_fragment(&kind, [(&tile, 2), (&other, 2)].into_iter());
+        assert_eq!((fragment.min, fragment.max, fragment.null_count), (vec![3], vec![3], 3));
     }
 
     #[test]
-    fn text_compares_by_bytes_over_variable_cells() {
-        let kind = FieldKind { var: true, has_sum: false, ..kind(Datatype::StringAscii) };
-        let statistics = of_tile(&kind, b"bcaab", Some(&[0, 2, 3]), None);
-        assert_eq!((&statistics.min[..], &statistics.max[..]), (&b"a"[..], &b"bc"[..]));
+    fn integer_sums_stop_at_the_limit() {
+        let sum = |datatype, data: &[u8]| of_cells(&kind(datatype), data, None).sum;
+        let values = fixed(&[i64::MAX, 1, -5], i64::to_le_bytes);
+        assert_eq!(sum(Datatype::Int64, &values), i64::MAX.to_le_bytes());
+        let values = fixed(&[i64::MIN, -1, 5], i64::to_le_bytes);
+        assert_eq!(sum(Datatype::DateTimeSecond, &values), i64::MIN.to_le_bytes());
+        let values = fixed(&[u64::MAX, 1], u64::to_le_bytes);
+        assert_eq!(sum(Datatype::UInt64, &values), u64::MAX.to_le_bytes());
+        let values = fixed(&[f64::MAX, f64::MAX, -1.0], f64::to_le_bytes);
+        assert_eq!(sum(Datatype::Float64, &values), f64::MAX.to_le_bytes());
+    }
+
+    /// What follows a tile that reached the limit does not count either.
+    #[test]
+    fn sums_of_fragments_stop_at_the_limit() {
+        let kind = kind(Datatype::Int64);
+        let tiles = [i64::MAX, 1, -5].map(|value| of_cells(&kind, &value.to_le_bytes(), None));
+        let fragment = of_fragment(&kind, tiles.iter().map(|tile| (tile, 1)));
+        assert_eq!(fragment.sum, i64::MAX.to_le_bytes());
+    }
+
+    #[test]
+    fn a_nan_takes_the_place_of_what_came_before() {
+        let kind = kind(Datatype::Float32);
+        let range = |values: &[f32]| {
+            let statistics = of_cells(&kind, &fixed(values, f32::to_le_bytes), None);
+            [float(&statistics.min), float(&statistics.max)]
+        };
+        assert_eq!(range(&[-5.0, f32::NAN, 1.0, 2.0]), [1.0, 2.0]);
+        assert!(range(&[1.0, f32::NAN]).iter().all(|value| value.is_nan()));
+        let tiles = [-5.0, f32::NAN, 1.0f32].map(|value| of_cells(&kind, &value.to_le_bytes(), None));
+        let fragment = of_fragment(&kind, tiles.iter().map(|tile| (tile, 1)));
+        assert_eq!([float(&fragment.min), float(&fragment.max)], [1.0, 1.0]);
+    }
+
+    /// A tile of empty texts has a smallest: the empty one.
+    #[test]
+    fn empty_texts_count() {
+        let kind = FieldKind::of_attribute(&attribute("a", Datatype::StringAscii, None));
+        let tile = |data, offsets| {
+            of_tile(&kind, &FieldData { data, offsets: Some(offsets), validity: None }, None)
+        };
+        let tiles = [tile(b"", &[0, 0]), tile(b"bc", &[0, 1])];
+        let fragment = of_fragment(&kind, tiles.iter().map(|tile| (tile, 2)));
+        assert_eq!((&fragment.min[..], &fragment.max[..]), (&b""[..], &b"c"[..]));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_or_added_has_neither() {
+        for (datatype, values, min_max, sum) in [
+            (Datatype::Int32, Some(1), true, true),
+            (Datatype::Int32, Some(2), false, false),
+            (Datatype::Int32, None, false, false),
+            (Datatype::Bool, Some(1), true, true),
+            (Datatype::Char, Some(1), true, true),
+            (Datatype::Char, Some(3), true, false),
+            (Datatype::StringAscii, None, true, false),
+            (Datatype::StringUtf8, None, false, false),
+            (Datatype::Blob, Some(1), false, false),
+        ] {
+            let kind = FieldKind::of_attribute(&attribute("a", datatype, values));
+            assert_eq!((kind.has_min_max, kind.has_sum), (min_max, sum), "{datatype:?} {values:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn integers_agree_with_a_plain_computation(
+            cells in proptest::collection::vec((any::<i16>(), any::<bool>()), 1..50), tile in 1..20usize
+        ) {
+            let kind = kind(Datatype::Int16);
+            let tiles: Vec<_> = cells
+                .chunks(tile)
+                .map(|cells| {
+                    let values: Vec<i16> = cells.iter().map(|cell| cell.0).collect();
+                    let validity: Vec<u8> = cells.iter().map(|cell| u8::from(cell.1)).collect();
+                    let data = fixed(&values, i16::to_le_bytes);
+                    (of_cells(&kind, &data, Some(&validity)), cells.len() as u64)
+                })
+                .collect();
+            let all = of_fragment(&kind, tiles.iter().map(|(tile, cells)| (tile, *cells)));
+            let valid = || cells.iter().filter(|cell| cell.1).map(|cell| cell.0);
+            prop_assert_eq!(signed(&all.min), i64::from(valid().min().unwrap_or(i16::MAX)));
+            prop_assert_eq!(signed(&all.max), i64::from(valid().max().unwrap_or(i16::MIN)));
+            prop_assert_eq!(i64::from_le_bytes(all.sum), valid().map(i64::from).sum::<i64>());
+            prop_assert_eq!(all.null_count, cells.iter().filter(|cell| !cell.1).count() as u64);
+        }
+
+        #[test]
+        fn texts_agree_with_a_plain_computation(
+            cells in proptest::collection::vec(("[a-c]{0,3}", any::<bool>()), 1..30), tile in 1..10usize
+        ) {
+            let kind = FieldKind::of_attribute(&attribute("a", Datatype::StringAscii, None));
+            let tiles: Vec<_> = cells
+                .chunks(tile)
+                .map(|cells| {
+                    let data: String = cells.iter().map(|cell| cell.0.as_str()).collect();
+                    let offsets: Vec<u64> = cells
+                        .iter()
+                        .scan(0, |end, cell| {
+                            *end += cell.0.len() as u64;
+                            Some(*end - cell.0.len() as u64)
+                        })
+                        .collect();
+                    let validity: Vec<u8> = cells.iter().map(|cell| u8::from(cell.1)).collect();
+                    let field = FieldData {
+                        data: data.as_bytes(), offsets: Some(&offsets), validity: Some(&validity)
+                    };
+                    (of_tile(&kind, &field, None), cells.len() as u64)
+                })
+                .collect();
+            let all = of_fragment(&kind, tiles.iter().map(|(tile, cells)| (tile, *cells)));
+            let valid = || cells.iter().filter(|cell| cell.1).map(|cell| cell.0.as_bytes());
+            prop_assert_eq!(&all.min[..], valid().min().unwrap_or_default());
+            prop_assert_eq!(&all.max[..], valid().max().unwrap_or_default());
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::footer::Footer;
 use super::rtree::RTree;
+use super::space_tile::{dense_tiles, space_tile_cells};
 use super::statistics::{FieldKind, FieldStatistics, of_fragment};
 use super::{EncodedTile, Field, FieldFile};
 use crate::bytes::{put_lp64, put_u64s};
@@ -29,6 +30,8 @@ pub struct FragmentWriter<'a> {
     dense: Option<Vec<Range>>,
     fields: Vec<FieldProgress>,
     bounds: Vec<Vec<Range>>,
+    /// The cells of every tile but a sparse fragment's last; 0 where the schema does not say.
+    full_tile: u64,
     last_cells: u64,
     tiles: u64,
 }
@@ -83,10 +86,15 @@ impl<'a> FragmentWriter<'a> {
                 validity_offsets: Vec::new(),
                 tiles: Vec::new(),
             });
+        let full_tile = match dense {
+            Some(_) => space_tile_cells(schema).unwrap_or(0),
+            None => schema.capacity,
+        };
         Self {
             schema,
             schema_name,
             dense,
+            full_tile,
             fields: fields.collect(),
             bounds: Vec::new(),
             last_cells: 0,
@@ -105,6 +113,12 @@ impl<'a> FragmentWriter<'a> {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) where a tile follows one that was not full: readers
     /// take every tile but the last to have exactly `capacity` cells.
     pub fn push(&mut self, tile: EncodedTile) -> Result<Vec<TileLocation>> {
+        if self.dense.is_some() != (self.schema.array_type == ArrayType::Dense) {
+            return Err(Error::invalid(format!(
+                "expected a fragment of a {:?} array, found one of another kind",
+                self.schema.array_type
+            )));
+        }
         if self.tiles > 0 && self.last_cells != self.full_tile {
             return Err(Error::invalid(format!(
                 "tile {}: expected {} cells in the tile before it, found {}",
@@ -302,7 +316,7 @@ fn put_values(
         } else {
             let start = fixed.len();
             fixed.extend_from_slice(value(statistics));
-            // A tile of nulls has no smallest text; its place is kept.
+            // A tile of nulls has no smallest value; its place is kept.
             fixed.resize(start + progress.kind.cell_size, 0);
         }
     }

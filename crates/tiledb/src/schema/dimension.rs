@@ -74,6 +74,11 @@ impl Dimension {
                 )));
             }
         };
+        if let Some(range) = domain.as_ref().filter(|range| !range.is_ordered()) {
+            return Err(Error::corrupt(format!(
+                "dimension '{name}': expected a domain that ends after its start, found {range:?}"
+            )));
+        }
         let extent = if cursor.flag("dimension without extent")? {
             None
         } else {

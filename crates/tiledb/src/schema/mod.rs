@@ -4,6 +4,8 @@ mod attribute;
 mod dimension;
 mod enumeration;
 pub(crate) mod range;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use attribute::Attribute;
 pub use dimension::{Dimension, Extent};
@@ -99,8 +101,11 @@ pub struct ArraySchema {
 impl ArraySchema {
     /// Decodes a schema file.
     pub fn read(bytes: &[u8]) -> Result<Self> {
-        let (payload, _) = generic_tile::read(bytes, 0)?;
-        let mut cursor = Cursor::new(&payload);
+        Self::decode(&generic_tile::read(bytes, 0)?.0)
+    }
+
+    fn decode(payload: &[u8]) -> Result<Self> {
+        let mut cursor = Cursor::new(payload);
         let version = cursor.u32("schema version")?;
         check_version("schema", version)?;
         let allows_duplicates = cursor.flag("schema duplicates")?;
@@ -167,8 +172,11 @@ impl ArraySchema {
     }
 
     /// Encodes the file's bytes, in format version 22 whatever version it was read from.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for what would not be read back as it is: ranges,
+    /// extents and fills of other sizes than their datatypes, fields of one name.
     pub fn write(&self) -> Result<Vec<u8>> {
-        self.check_names()?;
         let version = FORMAT_VERSION;
         let mut out = version.to_le_bytes().to_vec();
         out.push(u8::from(self.allows_duplicates));
@@ -202,6 +210,10 @@ impl ArraySchema {
                     range.write(&mut out, dimension.datatype);
                 }
             }
+        }
+        let read = Self::decode(&out).map_err(|e| Error::invalid(format!("schema: {e}")))?;
+        if (Self { version, ..self.clone() }) != read {
+            return Err(Error::invalid("schema: a field holds values that its datatype cannot"));
         }
         generic_tile::write(&out, &structure_filters())
     }
@@ -254,11 +266,17 @@ fn read_current_domain(
     if kind != CURRENT_DOMAIN_RECTANGLE {
         return Err(Error::unsupported(format!("current domain kind {kind} is not known")));
     }
-    dimensions
-        .iter()
-        .map(|dimension| Range::read(cursor, dimension.datatype, dimension.var))
-        .collect::<Result<_>>()
-        .map(Some)
+    let ranges = dimensions.iter().map(|dimension| {
+        let range = Range::read(cursor, dimension.datatype, dimension.var)?;
+        match range.is_ordered() {
+            true => Ok(range),
+            false => Err(Error::corrupt(format!(
+                "current domain of '{}': expected an end after its start, found {range:?}",
+                dimension.name
+            ))),
+        }
+    });
+    ranges.collect::<Result<_>>().map(Some)
 }
 
 /// Fails for versions outside what is read.

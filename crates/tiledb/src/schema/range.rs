@@ -93,6 +93,16 @@ impl Range {
         }
     }
 
+    /// Whether it starts at or before its end, so that it holds something.
+    pub fn is_ordered(&self) -> bool {
+        match self {
+            Self::Signed(low, high) => low <= high,
+            Self::Unsigned(low, high) => low <= high,
+            Self::Float(low, high) => low <= high,
+            Self::Bytes(low, high) => low <= high,
+        }
+    }
+
     /// Widens the range so that it covers `other` too; ranges of different kinds are left as they are.
     pub fn cover(&mut self, other: &Self) {
         match (self, other) {

@@ -1,0 +1,43 @@
+//! Value filters: parsed, printed, parsed again, bound to columns and evaluated.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::types::Int8Type;
+use arrow_array::{
+    BooleanArray, DictionaryArray, Float32Array, Int64Array, RecordBatch, StringArray, UInt8Array,
+};
+use arrow_schema::ArrowError;
+use libfuzzer_sys::fuzz_target;
+use vacuole_soma::value_filter::ValueFilter;
+
+/// Three rows of a column of each kind, the last row null where it can be.
+static COLUMNS: LazyLock<Result<RecordBatch, ArrowError>> = LazyLock::new(|| {
+    let categories: DictionaryArray<Int8Type> = [Some("x"), Some("y"), None].into_iter().collect();
+    RecordBatch::try_from_iter_with_nullable([
+        ("a", Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(5), None])) as _, true),
+        ("u", Arc::new(UInt8Array::from(vec![0, 1, 255])) as _, false),
+        ("f", Arc::new(Float32Array::from(vec![f32::NAN, 0.5, f32::INFINITY])) as _, false),
+        ("b", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])) as _, true),
+        ("s", Arc::new(StringArray::from(vec![Some("x"), Some(""), None])) as _, true),
+        ("c", Arc::new(categories) as _, true),
+    ])
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let filter = match ValueFilter::parse(text) {
+        Ok(filter) => filter,
+        Err(error) => {
+            let _ = error.to_string();
+            return;
+        }
+    };
+    let printed = filter.to_string();
+    assert_eq!(ValueFilter::parse(&printed).as_ref(), Ok(&filter), "{printed}");
+    let Ok(columns) = COLUMNS.as_ref() else { return };
+    match filter.bind(columns.schema_ref()) {
+        Ok(bound) => assert_eq!(bound.evaluate(columns).map(|rows| rows.len()), Ok(3)),
+        Err(error) => drop(error.to_string()),
+    }
+});

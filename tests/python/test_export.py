@@ -1,0 +1,63 @@
+"""H5AD -> experiment -> H5AD gives back the same AnnData; stores of the reference give what it gives."""
+
+import anndata as ad
+import corpus
+import pytest
+import tiledbsoma
+import tiledbsoma.io
+from anndata_equal import same_anndata
+
+# What cannot come back: TileDB stores little-endian numbers only, an `h5py.Empty` reads as None, and files that
+# AnnData cannot read or that are refused by name.
+LOST = {
+    "columns_big_endian",
+    "uns_big_endian",
+    "x_big_endian",
+    "uns_without_encoding",
+    "layer_with_slash",
+    "x_csr_float16",
+    "columns_soma_prefix",
+    "x_csr_index_out_of_bounds",
+}
+NAMES = ["pbmc68k_reduced", *(name for name in corpus.CASES if name not in LOST)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_comes_back(name, inputs, vacuole, tmp_path):
+    out = tmp_path / "out.h5ad"
+    done = vacuole("export", inputs.ours(name, vacuole), out)
+    assert "does not fit" not in done.stderr and "has changed" not in done.stderr
+    same_anndata(inputs.h5ad(name), out, canonical=True)
+
+
+REFERENCE = ["x_csr_float32", "x_dense_float64", "columns_categorical", "columns_string", "uns_nested", "index_named"]
+
+
+@pytest.mark.parametrize("name", ["pbmc68k_reduced", *(n for n in REFERENCE if n in corpus.CASES)])
+def test_stores_of_the_reference(name, inputs, vacuole, tmp_path):
+    with tiledbsoma.open(inputs.reference(name)) as experiment:
+        layers = [key for key in experiment.ms["RNA"].X.keys() if key != "data"]
+        theirs = tiledbsoma.io.to_anndata(experiment, "RNA", extra_X_layer_names=layers or None)
+    out = tmp_path / "out.h5ad"
+    vacuole("export", inputs.reference(name), out)
+    # Through a file, as ours went.
+    theirs.write_h5ad(tmp_path / "theirs.h5ad")
+    same_anndata(tmp_path / "theirs.h5ad", out, canonical=True)
+
+
+def test_what_no_longer_fits_is_left_out(inputs, vacuole, tmp_path):
+    """After the reference has written to obs, its columns count and what was kept of the old ones does not."""
+    source = inputs.h5ad("pbmc68k_reduced")
+    store = tmp_path / "store"
+    vacuole.ingest(store, source)
+    with tiledbsoma.open(str(store)) as experiment:
+        obs = experiment.obs.read().concat().to_pandas()
+    obs["twice"] = obs["n_genes"] * 2
+    with tiledbsoma.open(str(store), "w") as experiment:
+        tiledbsoma.io.update_obs(experiment, obs.drop(columns="soma_joinid"))
+    done = vacuole("export", store, tmp_path / "out.h5ad")
+    assert "obs has changed since the ingest" in done.stderr
+    assert "uns/rank_genes_groups is left out" in done.stderr
+    out = ad.read_h5ad(tmp_path / "out.h5ad")
+    assert (out.obs["twice"] == out.obs["n_genes"] * 2).all()
+    assert (out.X == ad.read_h5ad(source).X).all()

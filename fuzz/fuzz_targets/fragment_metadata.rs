@@ -54,8 +54,7 @@ fn file(data: &[u8], schema: &ArraySchema) -> Option<Vec<u8>> {
     };
     let rtree = put(pieces.next()?);
     let conditions = put(pieces.next()?);
-    let lists: Vec<u64> =
-        (0..8 * fields).map(|_| put(pieces.next().unwrap_or(&[0; 8]))).collect();
+    let lists: Vec<u64> = (0..8 * fields).map(|_| put(pieces.next().unwrap_or(&[0; 8]))).collect();
     let footer = file.len();
     file.extend_from_slice(start);
     file.extend_from_slice(&[has_timestamps, has_deletes]);

@@ -14,6 +14,8 @@ fuzz_target!(|data: &[u8]| {
     let file = [header.to_string().as_bytes(), b"\n", data, b"\n"].concat();
     if let Ok(digests) = private::decode::<Digests>("fuzz", "digests", &file) {
         let again = private::encode("digests", &digests);
-        assert!(matches!(private::decode::<Digests>("fuzz", "digests", &again), Ok(read) if read == digests));
+        assert!(
+            matches!(private::decode::<Digests>("fuzz", "digests", &again), Ok(read) if read == digests)
+        );
     }
 });

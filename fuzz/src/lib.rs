@@ -1,9 +1,7 @@
 //! What the targets share: stored structures around a fuzzer's bytes, and schemas to read them with.
 
 use vacuole_tiledb::filter::{Filter, FilterPipeline};
-use vacuole_tiledb::schema::{
-    ArraySchema, ArrayType, Attribute, Dimension, Extent, Layout, Range,
-};
+use vacuole_tiledb::schema::{ArraySchema, ArrayType, Attribute, Dimension, Extent, Layout, Range};
 use vacuole_tiledb::{Datatype, FORMAT_VERSION, generic_tile};
 
 /// A generic tile without filters, so that the fuzzer's bytes reach the decoder behind it.

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture(scope="session")
 def copy_program():
     """The example that reads an H5AD and writes it again: `copy IN OUT [gzip level or none]`."""
+    if "VACUOLE_BIN_DIR" in os.environ:
+        return str(Path(os.environ["VACUOLE_BIN_DIR"]) / "examples" / "copy")
     built = subprocess.run(
         ["cargo", "build", "--package", "vacuole-anndata", "--example", "copy", "--message-format", "json"],
         cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True,

@@ -101,6 +101,9 @@ impl Kind {
     }
 }
 
+/// The remedy where the input is something else.
+const NO_H5AD: &str = "give the path of an H5AD file";
+
 /// An error as the command line tells it.
 #[derive(Debug)]
 pub(crate) struct CliError {
@@ -129,6 +132,10 @@ impl CliError {
         self.message = format!("{object}: {}", self.message);
         self.object = Some(object.to_string());
         self
+    }
+
+    fn with_remedy(self, remedy: &str) -> Self {
+        Self { remedy: remedy.to_owned(), ..self }
     }
 
     /// A wrong command line.
@@ -195,7 +202,17 @@ impl From<vacuole_soma::Error> for CliError {
                     Error::Arrow { object, .. } => Some(object.as_str()),
                     _ => None,
                 };
-                Self { object: object.map(str::to_owned), ..Self::new(kind, &other.to_string()) }
+                let told = Self::new(kind, &other.to_string());
+                let told = Self { object: object.map(str::to_owned), ..told };
+                match (other, kind) {
+                    (Error::Store(_), Kind::InvalidInput) => {
+                        told.with_remedy("choose another place")
+                    }
+                    (Error::Store(_), Kind::Unsupported) => {
+                        told.with_remedy("choose a local folder")
+                    }
+                    _ => told,
+                }
             }
         };
         told.caused_by(&error)
@@ -220,8 +237,8 @@ impl From<vacuole_anndata::Error> for CliError {
             _ => io_kind(&error),
         };
         let mut told = Self::new(kind, error.message());
-        if kind == Kind::InvalidInput && error.kind() == AnnDataKind::NotH5ad {
-            told.remedy = "give the path of an H5AD file".to_owned();
+        if error.kind() == AnnDataKind::NotH5ad {
+            told = told.with_remedy(NO_H5AD);
         }
         let element = error.element().filter(|element| !element.is_empty());
         let place: Vec<&str> = error.file().into_iter().chain(element).collect();
@@ -274,12 +291,8 @@ impl From<vacuole_ingest::Error> for CliError {
             Error::Input { path, source } => {
                 let told = Self::new(io_kind(&source), &source.to_string()).about(path);
                 match told.kind {
-                    Kind::InvalidInput => {
-                        Self { remedy: "give the path of an H5AD file".to_owned(), ..told }
-                    }
-                    Kind::Permission => {
-                        Self { remedy: "allow the user to read it".to_owned(), ..told }
-                    }
+                    Kind::InvalidInput => told.with_remedy(NO_H5AD),
+                    Kind::Permission => told.with_remedy("allow the user to read it"),
                     _ => told,
                 }
             }

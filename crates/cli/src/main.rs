@@ -64,8 +64,10 @@ fn not_run(error: &clap::Error) -> std::process::ExitCode {
     }
     if std::env::args_os().any(|argument| argument == "--json") {
         let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        Output::new(true, false).json_error(&CliError::usage("vacuole", message));
+        let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+        let message = lines.collect::<Vec<_>>().join(" ");
+        let message = message.trim_start_matches("error: ");
+        Output::new(true, false).json_error(&CliError::usage("command line", message));
     }
     std::process::ExitCode::from(Kind::Usage.exit_code())
 }

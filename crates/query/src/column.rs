@@ -9,9 +9,10 @@ use arrow_array::types::{
 };
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, DictionaryArray, Int32Array, LargeStringArray,
-    PrimitiveArray, RecordBatch,
+    PrimitiveArray, RecordBatch, downcast_integer_array,
 };
 use arrow_schema::{DataType, Field};
+use arrow_select::take::take;
 use vacuole_anndata::model::{Column, ColumnEncoding};
 use vacuole_soma::anndata_record::ColumnKind;
 use vacuole_soma::layout::JOIN_ID;
@@ -40,15 +41,8 @@ pub(crate) fn frame(
     let candidates = original.as_deref().into_iter().chain([id_column, "index"]);
     let index_column = candidates
         .map(str::to_owned)
-        .find(|name| rows.column_by_name(name).is_some_and(|c| is_text(c.data_type())));
-    let index = match &index_column {
-        Some(name) => rows.column_by_name(name).map(text),
-        None => rows.column_by_name(JOIN_ID).and_then(|ids| {
-            let ids = ids.as_primitive_opt::<Int64Type>()?;
-            let ids: Vec<String> = ids.values().iter().map(ToString::to_string).collect();
-            Some(Arc::new(LargeStringArray::from(ids)) as ArrayRef)
-        }),
-    };
+        .find(|name| rows.column_by_name(name).is_some_and(|c| ids(c).is_some()));
+    let index = rows.column_by_name(index_column.as_deref().unwrap_or(JOIN_ID)).and_then(ids);
     let Some(index) = index else {
         let message = format!("expected a column '{id_column}' or '{JOIN_ID}' for the index");
         return Err(SomaError::new(ErrorKind::InvalidInput, object.display(), message).into());
@@ -76,17 +70,30 @@ pub(crate) fn original_index_name(object: &Object) -> Option<String> {
     serde_json::from_str::<Option<String>>(json).ok().flatten()
 }
 
-fn is_text(data_type: &DataType) -> bool {
-    *data_type == DataType::LargeUtf8
-}
-
-/// Text without nulls; a null id reads as the empty string.
-fn text(column: &ArrayRef) -> ArrayRef {
-    let values = column.as_string::<i64>();
-    if values.null_count() == 0 {
-        return Arc::clone(column);
+/// A column as the text of an index, where it can be one: text, categories of text, integers. A null id reads as
+/// the empty string.
+fn ids(column: &ArrayRef) -> Option<ArrayRef> {
+    fn of<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>) -> ArrayRef
+    where
+        T::Native: ToString,
+    {
+        let text = values.iter().map(|value| value.map_or_else(String::new, |v| v.to_string()));
+        Arc::new(LargeStringArray::from_iter_values(text))
     }
-    Arc::new(LargeStringArray::from_iter_values(values.iter().map(Option::unwrap_or_default)))
+    downcast_integer_array!(
+        column => Some(of(column)),
+        DataType::LargeUtf8 if column.null_count() == 0 => Some(Arc::clone(column)),
+        DataType::LargeUtf8 => {
+            let values = column.as_string::<i64>().iter().map(Option::unwrap_or_default);
+            Some(Arc::new(LargeStringArray::from_iter_values(values)) as ArrayRef)
+        }
+        DataType::Dictionary(_, values) if **values == DataType::LargeUtf8 => {
+            let values = column.as_any_dictionary_opt()?;
+            let values = take(values.values(), values.keys(), None).ok()?;
+            ids(&values)
+        }
+        _ => None,
+    )
 }
 
 /// A column as AnnData holds it; `None` for types that it does not have.

@@ -43,7 +43,8 @@ impl Error {
         Self { kind, object: object.into(), doing: doing.into(), source: None }
     }
 
-    pub(crate) fn io(object: impl Into<String>, doing: &str, source: io::Error) -> Self {
+    /// The error that the system reports while `doing` something (`"cannot be read"`) to `object`.
+    pub fn io(object: impl Into<String>, doing: &str, source: io::Error) -> Self {
         let kind = match source.kind() {
             io::ErrorKind::NotFound => ErrorKind::NotFound,
             io::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,

@@ -190,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn numbers_behind_their_size_are_whole() {
+        let mut bytes = Vec::new();
+        put_lp64(&mut bytes, &[1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(Cursor::new(&bytes).lp64_u64s("offsets"), Ok(vec![1]));
+        let mut bytes = Vec::new();
+        put_lp64(&mut bytes, &[1, 0, 0, 0]);
+        assert!(Cursor::new(&bytes).lp64_u64s("offsets").is_err());
+    }
+
+    #[test]
     fn a_short_read_names_field_and_offset() {
         let mut cursor = Cursor::new(&[1, 2, 3]);
         cursor.u8("first").unwrap();

@@ -195,7 +195,51 @@ mod tests {
         assert!(resolve(&["__1_1_a_22.wrt"], &contents, 2).is_empty());
     }
 
+    #[test]
+    fn deletes_stand_in_files_of_their_own_or_in_consolidated_ones() {
+        let mut bytes = b"__commits/__3_3_d_22.del\n".to_vec();
+        crate::bytes::put_lp64(&mut bytes, b"tile\n");
+        bytes.extend_from_slice(b"__commits/__1_1_a_22.wrt\n");
+        let contents = BTreeMap::from([("c.con".to_owned(), bytes.clone())]);
+        let resolve = |at| Commits::resolve(["__2_2_e_22.del"], &contents, at).unwrap();
+        let delete = |marker: &str, at, inline: Option<&[u8]>| DeleteCommit {
+            marker: format!("__commits/{marker}.del"),
+            at,
+            inline: inline.map(<[u8]>::to_vec),
+        };
+        let (own, inside) =
+            (delete("__2_2_e_22", 2, None), delete("__3_3_d_22", 3, Some(b"tile\n")));
+        assert_eq!(resolve(9).deletes, [own.clone(), inside]);
+        assert_eq!(resolve(9).fragments, [TimestampedName::new(1, "a", Some(22))]);
+        assert_eq!(resolve(2).deletes, [own]);
+        // It can only end behind an entry.
+        for end in 1..bytes.len() {
+            let contents = BTreeMap::from([("c.con".to_owned(), bytes[..end].to_vec())]);
+            let found = Commits::resolve([], &contents, 9);
+            assert_eq!(found.is_ok(), end == 25 + 8 + 5, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn updates_are_refused() {
+        let error = Commits::resolve(["__1_1_a_22.upd"], &BTreeMap::new(), 9).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Unsupported);
+    }
+
     proptest! {
+        #[test]
+        fn consolidated_fragments_are_resolved(
+            names in proptest::collection::btree_set((any::<u32>(), "[a-z0-9]{1,5}"), 0..20)
+        ) {
+            let names: Vec<_> = names
+                .into_iter()
+                .map(|(at, uuid)| TimestampedName::new(u64::from(at), uuid, Some(22)))
+                .collect();
+            let contents = BTreeMap::from([("c.con".to_owned(), consolidated_commits(&names))]);
+            let found = Commits::resolve([], &contents, u64::MAX).unwrap();
+            prop_assert_eq!(found.fragments, names);
+        }
+
         #[test]
         fn any_bytes_are_resolved_or_refused(bytes: Vec<u8>, text in "(__commits/__1_1_a_22\\.(wrt|del)\n?){0,3}") {
             for bytes in [bytes, text.into_bytes()] {

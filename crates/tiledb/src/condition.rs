@@ -173,6 +173,18 @@ mod tests {
         assert!(Condition::read(&stored(&[NOT_IN_SET, &[0]].concat())).is_err());
     }
 
+    /// Values that are left out would change which cells stay.
+    #[test]
+    fn offsets_that_fall_or_leave_the_values_are_refused() {
+        let first = NOT_IN_SET.len() - 16;
+        for (at, offset) in [(first, 2), (first + 8, 3)] {
+            let mut payload = NOT_IN_SET.to_vec();
+            payload[at] = offset;
+            let error = Condition::read(&stored(&payload)).unwrap_err();
+            assert!(error.to_string().contains("within 2 bytes"), "{error}");
+        }
+    }
+
     #[test]
     fn deep_nesting_is_refused() {
         let payload = [0u8, 2, 1, 0, 0, 0, 0, 0, 0, 0].repeat(10_000);

@@ -168,6 +168,45 @@ mod tests {
     }
 
     #[test]
+    fn every_cut_of_the_payload_and_newer_versions_are_refused() {
+        let member = Member {
+            kind: MemberKind::Group,
+            relative: true,
+            uri: "a".to_owned(),
+            name: Some("b".to_owned()),
+        };
+        let file = GroupDetails::write(&[member]).unwrap();
+        let (mut payload, _) = generic_tile::read(&file, 0).unwrap();
+        let read = |payload: &[u8]| {
+            GroupDetails::read(&generic_tile::write(payload, &structure_filters()).unwrap())
+        };
+        for end in 0..payload.len() {
+            assert!(read(&payload[..end]).is_err(), "cut at {end}");
+        }
+        assert!(read(&[&payload[..], &[0]].concat()).is_err());
+        // The file's version, then the member's.
+        for at in [0, 12] {
+            payload[at] = 3;
+            let error = read(&payload).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Unsupported);
+            assert!(error.to_string().contains("found 3"), "{error}");
+            payload[at] = 2;
+        }
+    }
+
+    #[test]
+    fn a_file_of_version_1_replaces_what_was_before() {
+        let entry = |uri: &str| {
+            let (kind, uri) = (MemberKind::Array, uri.to_owned());
+            (Member { kind, relative: true, uri, name: None }, false)
+        };
+        let first = GroupDetails { version: 2, entries: vec![entry("a"), entry("b")] };
+        let second = GroupDetails { version: 1, entries: vec![entry("c"), entry("c")] };
+        let found = super::members([first, second]);
+        assert_eq!(found.iter().map(|member| member.uri.as_str()).collect::<Vec<_>>(), ["c"]);
+    }
+
+    #[test]
     fn later_files_replace_and_remove_by_name() {
         let member = |name: &str, uri: &str| Member {
             kind: MemberKind::Array,

@@ -137,6 +137,23 @@ mod tests {
     }
 
     #[test]
+    fn part_of_a_number_is_refused() {
+        let value = MetadataValue { datatype: Datatype::Int32, bytes: vec![1, 2, 3] };
+        let error = write(&BTreeMap::from([("a".to_owned(), value)])).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn every_cut_of_the_payload_is_refused_within_an_entry() {
+        let entries = BTreeMap::from([("key".to_owned(), MetadataValue::from("text"))]);
+        let (payload, _) = generic_tile::read(&write(&entries).unwrap(), 0).unwrap();
+        for end in 1..payload.len() {
+            let file = generic_tile::write(&payload[..end], &structure_filters()).unwrap();
+            assert!(apply(&mut BTreeMap::new(), &file).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
     fn later_files_override_and_delete() {
         let mut entries =
             BTreeMap::from([("a".to_owned(), 1i64.into()), ("b".to_owned(), 2i64.into())]);

@@ -180,6 +180,14 @@ fn a_dense_fragment_has_whole_space_tiles() {
     let fragment = Fragment::open("dense");
     // Rows 3 to 10 and columns 2 to 7, in tiles of 4 rows and 5 columns from 1 on.
     assert_eq!((fragment.metadata.tiles, fragment.metadata.tile_cells(5)), (6, 20));
+    let footer = &fragment.metadata.footer;
+    assert_eq!(Footer::schema_name(&fragment.file).unwrap(), footer.schema);
+    assert!(footer.schema.starts_with("__"), "{}", footer.schema);
+    assert_eq!((footer.version, footer.sparse_tiles, footer.last_tile_cells), (22, 0, 20));
+    let region = [Range::Signed(3, 10), Range::Signed(2, 7)];
+    assert_eq!(footer.non_empty_domain.as_deref(), Some(&region[..]));
+    // The attribute, the unused slot, and two dimensions, which a dense fragment does not store.
+    assert_eq!(footer.file_sizes, [stored("dense", "a0.tdb").len() as u64, 0, 0, 0]);
     let values = u64s_from_le(&fragment.cells(Field::Attribute(0), 0).data);
     let values: Vec<f64> = values.into_iter().map(f64::from_bits).collect();
     assert_eq!(values[11..15], [-3.0, -2.5, -2.0, -1.5]);
@@ -195,6 +203,9 @@ fn fragments_are_written_as_libtiledb_writes_them() {
         }
         let written = Footer::read(&metadata, &fragment.schema).unwrap();
         let footer = &fragment.metadata.footer;
+        let mut tail = Vec::new();
+        footer.write(&mut tail, &fragment.schema);
+        assert!(fragment.file.ends_with(&tail), "{array}: footer");
         assert_eq!(written.file_sizes, footer.file_sizes);
         assert_eq!(written.non_empty_domain, footer.non_empty_domain);
         // The unused slot behind the attributes is left out: libtiledb keeps zeros of some size there.

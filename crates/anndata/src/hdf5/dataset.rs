@@ -180,6 +180,11 @@ impl Dataset {
             self.file.read_data(address, bytes.as_slice_mut())?;
             return Ok((bytes, count));
         }
+        let chunks = match &self.state.layout {
+            // Refuses what is announced but not stored, before memory is taken for it.
+            DataLayout::Chunked { .. } => Some(self.chunks()?),
+            _ => None,
+        };
         let mut bytes = allocate(length)?;
         if let Some(fill) = &self.state.fill {
             bytes.as_slice_mut().chunks_exact_mut(size).for_each(|place| {
@@ -198,9 +203,10 @@ impl Dataset {
                 };
                 bytes.as_slice_mut().copy_from_slice(found);
             }
-            DataLayout::Chunked { .. } => {
-                self.chunks()?.read_rows(&self.file, rows, bytes.as_slice_mut())?;
-            }
+            DataLayout::Chunked { .. } => {}
+        }
+        if let Some(chunks) = chunks {
+            chunks.read_rows(&self.file, rows, bytes.as_slice_mut())?;
         }
         Ok((bytes, count))
     }

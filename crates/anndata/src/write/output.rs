@@ -35,7 +35,10 @@ impl Output {
         let error = match error {
             Hdf5Error::Io(source) => Error::io(what, source),
             // Input is checked before it gets here, so what is left is the file itself.
-            other => Error::new(crate::ErrorKind::Io, what).caused_by(other),
+            other => match system_error(&other.to_string()) {
+                Some(source) => Error::io(what, source),
+                None => Error::new(crate::ErrorKind::Io, what).caused_by(other),
+            },
         };
         self.locate(element, error)
     }
@@ -141,4 +144,10 @@ pub(super) fn element_count(shape: &[u64]) -> Option<u64> {
         return Some(0);
     }
     shape.iter().try_fold(1u64, |count, &length| count.checked_mul(length))
+}
+
+/// What the system said: `rust-hdf5` gives it in the text of its errors only.
+fn system_error(text: &str) -> Option<std::io::Error> {
+    let (_, code) = text.rsplit_once("(os error ")?;
+    code.strip_suffix(')')?.parse().ok().map(std::io::Error::from_raw_os_error)
 }

@@ -1,90 +1,116 @@
-//! Cuts ordered cells into tiles, filters them on all threads and writes them in order.
+//! Cuts ordered cells into tiles and filters them on all threads, while those before them are written.
 
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use arrow_buffer::Buffer;
 use rayon::prelude::*;
 use vacuole_soma::FragmentSink;
-use vacuole_tiledb::fragment::{FieldData, encode_tile};
+use vacuole_tiledb::fragment::{EncodedTile, FieldData, encode_tile};
+use vacuole_tiledb::schema::ArraySchema;
 
 use super::Target;
-use super::band::Cells;
+use super::block::{Cells, Ordered};
 use crate::error::{Result, in_object};
 
-/// Takes the bands of one fragment; cells that do not fill a tile wait for the next band.
-pub(crate) struct TileCutter<'a, 't> {
-    target: &'t Target<'a>,
-    sink: FragmentSink<'a>,
-    waiting: Cells,
+thread_local! {
+    /// The cells of the tile that a thread encodes; kept, so that memory is not taken anew for each tile.
+    static TILE: Cell<Cells> = const { Cell::new(Cells::new()) };
 }
 
-impl<'a, 't> TileCutter<'a, 't> {
-    pub(crate) fn new(target: &'t Target<'a>) -> Self {
-        Self { target, sink: target.sparse(), waiting: Cells::default() }
+/// Takes the blocks of one fragment; cells that do not fill a tile wait for the next block.
+pub(super) struct TileCutter<'a> {
+    schema: &'a ArraySchema,
+    path: &'a str,
+    /// How many tiles are filtered at a time.
+    batch: usize,
+    waiting: Cells,
+    tiles: SyncSender<Vec<EncodedTile>>,
+}
+
+impl<'a> TileCutter<'a> {
+    /// Sends tiles in order. `bytes` bounds the cells that are filtered at a time.
+    pub(super) fn new(target: &Target<'a>, bytes: u64, tiles: SyncSender<Vec<EncodedTile>>) -> Self {
+        let schema = &target.array.schema;
+        // Coordinates take a byte or two when they are filtered, values may stay what they are.
+        let cell = super::value_size(schema) as u64 + 2;
+        let most = bytes / schema.capacity.saturating_mul(cell).max(1);
+        let batch = most.clamp(rayon::current_num_threads() as u64, 1 << 10) as usize;
+        let path = &target.array.path;
+        Self { schema, path, batch, waiting: Cells::default(), tiles }
     }
 
-    /// Adds the next cells in global order.
-    pub(crate) fn add(&mut self, cells: Cells) -> Result<()> {
-        if self.waiting.len() == 0 {
-            self.waiting = cells;
+    /// Adds the next cells in global order. Returns whether tiles are still taken.
+    pub(super) fn add(&mut self, block: &Ordered) -> Result<bool> {
+        let capacity = self.schema.capacity as usize;
+        let total = self.waiting.len() + block.len();
+        let full = total / capacity * capacity;
+        if !self.write(block, full)? {
+            return Ok(false);
+        }
+        if full > 0 {
+            let left = full - self.waiting.len();
+            self.waiting.clear();
+            block.copy(left..block.len(), &mut self.waiting);
         } else {
-            self.waiting.rows.extend_from_slice(&cells.rows);
-            self.waiting.columns.extend_from_slice(&cells.columns);
-            self.waiting.values.extend_from_slice(&cells.values);
+            block.copy(0..block.len(), &mut self.waiting);
         }
-        let capacity = self.capacity();
-        let full = self.waiting.len() / capacity * capacity;
-        self.write(full)
+        Ok(true)
     }
 
-    /// Writes what is left. Returns whether the fragment has any cell.
-    pub(crate) fn finish(mut self) -> Result<bool> {
-        self.write(self.waiting.len())?;
-        let written = !self.sink.is_empty();
-        self.sink.finish()?;
-        Ok(written)
+    /// Writes what is left.
+    pub(super) fn finish(self) -> Result<()> {
+        let count = self.waiting.len();
+        self.write(&Ordered::default(), count).map(drop)
     }
 
-    fn capacity(&self) -> usize {
-        self.target.array.schema.capacity as usize
-    }
-
-    /// Writes the first `count` cells and drops them.
-    fn write(&mut self, count: usize) -> Result<()> {
-        if count == 0 {
-            return Ok(());
-        }
-        let capacity = self.capacity();
-        let schema = &self.target.array.schema;
-        let size = schema.attributes.first().map_or(1, |attribute| attribute.cell_size());
+    /// Writes the first `count` cells of those that wait and of a block.
+    fn write(&self, block: &Ordered, count: usize) -> Result<bool> {
+        let capacity = self.schema.capacity as usize;
         let starts: Vec<usize> = (0..count).step_by(capacity).collect();
-        let Cells { rows, columns, values } = &self.waiting;
-        // A few tiles for each thread at a time, so that filtered tiles do not pile up.
-        for starts in starts.chunks(4 * rayon::current_num_threads()) {
-            let tiles: Vec<_> = starts
-                .par_iter()
-                .map(|&start| {
-                    let end = (start + capacity).min(count);
-                    let rows = le_bytes(&rows[start..end]);
-                    let columns = le_bytes(&columns[start..end]);
-                    let field = |data| FieldData { data, offsets: None, validity: None };
-                    let attributes = [field(&values[start * size..end * size])];
-                    encode_tile(
-                        schema,
-                        (end - start) as u64,
-                        &attributes,
-                        &[field(&rows), field(&columns)],
-                    )
-                })
-                .collect();
-            for tile in tiles {
-                self.sink.push(in_object(tile, &self.target.array.path)?)?;
+        for starts in starts.chunks(self.batch) {
+            let encode = |&start: &usize| self.encode(block, start..(start + capacity).min(count));
+            let tiles = starts.par_iter().map(encode).collect::<Result<Vec<_>>>()?;
+            if self.tiles.send(tiles).is_err() {
+                return Ok(false);
             }
         }
-        self.waiting.rows.drain(..count);
-        self.waiting.columns.drain(..count);
-        self.waiting.values.drain(..count * size);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Encodes some of the cells, those that wait coming first.
+    fn encode(&self, block: &Ordered, cells: Range<usize>) -> Result<EncodedTile> {
+        let mut tile = TILE.take();
+        tile.clear();
+        let waiting = self.waiting.len();
+        if cells.start < waiting {
+            // Fewer wait than a tile has, so that they are all in the first.
+            tile.append(&self.waiting);
+        }
+        block.copy(cells.start.saturating_sub(waiting)..cells.end.saturating_sub(waiting), &mut tile);
+        let count = tile.len() as u64;
+        let Cells { rows, columns, values } = tile;
+        let (rows, columns) = (Buffer::from_vec(rows), Buffer::from_vec(columns));
+        fn field(data: &[u8]) -> FieldData<'_> {
+            FieldData { data, ..FieldData::default() }
+        }
+        let coordinates = [field(&rows), field(&columns)];
+        let encoded = encode_tile(self.schema, count, &[field(&values)], &coordinates);
+        let numbers = |buffer: Buffer| buffer.into_vec().unwrap_or_default();
+        TILE.set(Cells { rows: numbers(rows), columns: numbers(columns), values });
+        in_object(encoded, self.path)
     }
 }
 
-fn le_bytes(values: &[i64]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+/// Writes tiles as they come. The fragment is left to be finished, or to be dropped where cutting fails.
+pub(super) fn write_tiles<'a>(
+    target: &Target<'a>,
+    tiles: Receiver<Vec<EncodedTile>>,
+) -> Result<FragmentSink<'a>> {
+    let mut sink = target.sparse();
+    for tile in tiles.into_iter().flatten() {
+        sink.push(tile)?;
+    }
+    Ok(sink)
 }

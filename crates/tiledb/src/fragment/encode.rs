@@ -237,3 +237,98 @@ fn bounds_of(name: &str, datatype: Datatype, field: &FieldData<'_>) -> Result<Ra
 fn u64s_from_le_iter(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.as_chunks::<8>().0.iter().map(|raw| u64::from_le_bytes(*raw))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::fragment::FragmentWriter;
+    use crate::schema::tests::{attribute, dense_schema, dimension, sparse_schema};
+    use crate::schema::{Attribute, Extent};
+
+    fn schema() -> ArraySchema {
+        let fixed = attribute("n", Datatype::Int32, Some(1));
+        let text = Attribute { nullable: true, ..attribute("t", Datatype::StringUtf8, None) };
+        let dimensions = vec![dimension(Datatype::Float32, None, None)];
+        sparse_schema(dimensions, vec![fixed, text], 4)
+    }
+
+    /// Two cells that fit the schema.
+    fn fields() -> [FieldData<'static>; 3] {
+        let text = FieldData { data: b"abc", offsets: Some(&[0, 1]), validity: Some(&[1, 0]) };
+        [
+            FieldData { data: &[0; 8], ..FieldData::default() },
+            text,
+            FieldData { data: &[0, 0, 128, 63, 0, 0, 0, 191], ..FieldData::default() },
+        ]
+    }
+
+    fn refused(cells: u64, change: impl FnOnce(&mut [FieldData<'static>; 3])) {
+        let mut fields = fields();
+        change(&mut fields);
+        let error = encode_tile(&schema(), cells, &fields[..2], &fields[2..]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    }
+
+    #[test]
+    fn a_tile_has_its_rectangle() {
+        let fields = fields();
+        let tile = encode_tile(&schema(), 2, &fields[..2], &fields[2..]).unwrap();
+        assert_eq!(tile.bounds, [Range::Float(-0.5, 1.0)]);
+        assert_eq!(tile.fields[1].var_size, 3);
+    }
+
+    #[test]
+    fn what_disagrees_with_the_schema_is_refused() {
+        refused(0, |_| ());
+        refused(1, |_| ());
+        refused(5, |_| ());
+        refused(u64::MAX, |_| ());
+        refused(2, |fields| fields[0].data = &[0; 7]);
+        refused(2, |fields| fields[0].offsets = Some(&[0, 4]));
+        refused(2, |fields| fields[0].validity = Some(&[1, 1]));
+        refused(2, |fields| fields[1].offsets = None);
+        refused(2, |fields| fields[1].offsets = Some(&[0, 4]));
+        refused(2, |fields| fields[1].offsets = Some(&[1, 2]));
+        refused(2, |fields| fields[1].offsets = Some(&[0, 1, 1]));
+        refused(2, |fields| fields[1].validity = None);
+        refused(2, |fields| fields[1].validity = Some(&[1]));
+        refused(2, |fields| fields[2].data = &[0, 0, 128, 63, 0, 0, 192, 127]);
+        let fields = fields();
+        assert!(encode_tile(&schema(), 2, &fields[..1], &fields[2..]).is_err());
+        assert!(encode_tile(&schema(), 2, &fields[..2], &[]).is_err());
+    }
+
+    #[test]
+    fn dense_tiles_have_the_cells_of_a_space_tile() {
+        let axis = dimension(Datatype::Int64, Some(Range::Signed(0, 9)), Some(Extent::Signed(2)));
+        let schema = dense_schema(vec![axis]);
+        let other = self::schema();
+        let region = [Range::Signed(1, 2)];
+        let cells = FieldData { data: &[9, 0, 0, 0, 5, 0, 0, 0], ..FieldData::default() };
+        let tile = encode_dense_tile(&schema, &region, 0, &[cells]).unwrap();
+        assert_eq!((tile.cells, &tile.fields[0].statistics.max[..]), (2, &[5, 0, 0, 0][..]));
+        assert!(encode_dense_tile(&schema, &region, 2, &[cells]).is_err());
+        let short = FieldData { data: &[0; 4], ..FieldData::default() };
+        assert!(encode_dense_tile(&schema, &region, 0, &[short]).is_err());
+        assert!(encode_dense_tile(&other, &region, 0, &[cells]).is_err());
+        // A fragment has all tiles of its region, and tiles of its own array's kind.
+        let mut writer = FragmentWriter::dense(&schema, "s", region.to_vec());
+        writer.push(tile.clone()).unwrap();
+        assert_eq!(writer.finish().unwrap_err().kind(), ErrorKind::InvalidInput);
+        let mut writer = FragmentWriter::sparse(&schema, "s");
+        assert_eq!(writer.push(tile.clone()).unwrap_err().kind(), ErrorKind::InvalidInput);
+        let mut writer = FragmentWriter::sparse(&other, "s");
+        assert_eq!(writer.push(tile).unwrap_err().kind(), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_tile_behind_one_that_was_not_full_is_refused() {
+        let (schema, fields) = (schema(), fields());
+        let mut writer = FragmentWriter::sparse(&schema, "s");
+        let tile = encode_tile(&schema, 2, &fields[..2], &fields[2..]).unwrap();
+        writer.push(tile.clone()).unwrap();
+        assert_eq!(writer.push(tile).unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert!(FragmentWriter::sparse(&schema, "s").finish().is_err());
+    }
+}

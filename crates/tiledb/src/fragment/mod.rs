@@ -10,6 +10,8 @@ mod metadata;
 mod rtree;
 mod space_tile;
 mod statistics;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use encode::{EncodedField, EncodedTile, FieldData, encode_dense_tile, encode_tile};

@@ -124,3 +124,94 @@ fn covering(rectangles: &[Vec<Range>]) -> Option<Vec<Range>> {
     }
     Some(cover)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Datatype;
+    use crate::schema::tests::{dimension, sparse_schema};
+    use proptest::prelude::*;
+
+    fn schema() -> ArraySchema {
+        let number = dimension(Datatype::Int16, None, None);
+        let text = dimension(Datatype::StringAscii, None, None);
+        sparse_schema(vec![number, text], Vec::new(), 10)
+    }
+
+    fn any_rectangle() -> impl Strategy<Value = Vec<Range>> {
+        let text = || proptest::collection::vec(0..5u8, 0..3);
+        (-50i64..50, 0i64..20, text(), text()).prop_map(|(low, length, a, b)| {
+            let (start, end) = (a.clone().min(b.clone()), a.max(b));
+            vec![Range::Signed(low, low + length), Range::Bytes(start, end)]
+        })
+    }
+
+    fn any_leaves() -> impl Strategy<Value = Vec<Vec<Range>>> {
+        proptest::collection::vec(any_rectangle(), 0..250)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn round_trip(leaves in any_leaves()) {
+            let tree = RTree::build(leaves.clone());
+            let bytes = tree.write(&schema());
+            let read = RTree::read(&bytes, &schema(), leaves.len() as u64).unwrap();
+            prop_assert_eq!(&read, &tree);
+            prop_assert_eq!(read.leaves(), &leaves[..]);
+            for tiles in [leaves.len() as u64 + 1, (leaves.len() as u64).wrapping_sub(1)] {
+                prop_assert!(RTree::read(&bytes, &schema(), tiles).is_err());
+            }
+        }
+
+        #[test]
+        fn searches_agree_with_brute_force(leaves in any_leaves(), wanted in any_rectangle()) {
+            let matches = |rectangle: &[Range]| {
+                rectangle.iter().zip(&wanted).all(|(range, wanted)| range.intersects(wanted))
+            };
+            let expected: Vec<_> =
+                (0..leaves.len()).filter(|&tile| matches(&leaves[tile])).collect();
+            prop_assert_eq!(RTree::build(leaves).search(matches), expected);
+        }
+
+        #[test]
+        fn altered_or_cut_bytes_never_panic(
+            leaves in any_leaves(), at in any::<prop::sample::Index>(), byte: u8
+        ) {
+            let tiles = leaves.len() as u64;
+            let mut bytes = RTree::build(leaves).write(&schema());
+            let at = at.index(bytes.len());
+            prop_assert!(RTree::read(&bytes[..at], &schema(), tiles).is_err());
+            bytes[at] = byte;
+            if let Ok(tree) = RTree::read(&bytes, &schema(), tiles) {
+                prop_assert_eq!(tree.search(|_| true).len() as u64, tiles);
+            }
+        }
+    }
+
+    #[test]
+    fn levels_hold_ten_times_what_is_above_them() {
+        let leaf = |x| vec![Range::Signed(x, x), Range::Bytes(Vec::new(), Vec::new())];
+        let lengths = |tiles: i64| {
+            let tree = RTree::build((0..tiles).map(leaf).collect());
+            tree.levels.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(0), [0; 0]);
+        assert_eq!(lengths(1), [1]);
+        assert_eq!(lengths(10), [1, 10]);
+        assert_eq!(lengths(101), [1, 2, 11, 101]);
+    }
+
+    #[test]
+    fn a_level_of_the_wrong_length_is_refused() {
+        let leaf = vec![Range::Signed(1, 2), Range::Bytes(Vec::new(), Vec::new())];
+        let levels = vec![vec![leaf.clone(); 2], vec![leaf; 3]];
+        let bytes = RTree { fanout: FANOUT, levels }.write(&schema());
+        let error = RTree::read(&bytes, &schema(), 3).unwrap_err();
+        assert!(error.to_string().contains("expected 1 rectangles above 3, found 2"), "{error}");
+        let mut bytes = RTree::build(Vec::new()).write(&schema());
+        bytes[0] = 1;
+        assert!(RTree::read(&bytes, &schema(), 0).is_err());
+    }
+}

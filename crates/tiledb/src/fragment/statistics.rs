@@ -244,10 +244,7 @@ mod tests {
         FieldKind::of_attribute(&attribute("a", datatype, Some(1)))
     }
 
-    fn fixed<T: Copy, const N: usize>(
-        values: &[T],
-        bytes: impl Fn(T) -> [u8; N],
-    ) -> Vec<u8> {
+    fn fixed<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
         values.iter().flat_map(|&value| bytes(value)).collect()
     }
 
@@ -317,7 +314,8 @@ mod tests {
         };
         assert_eq!(range(&[-5.0, f32::NAN, 1.0, 2.0]), [1.0, 2.0]);
         assert!(range(&[1.0, f32::NAN]).iter().all(|value| value.is_nan()));
-        let tiles = [-5.0, f32::NAN, 1.0f32].map(|value| of_cells(&kind, &value.to_le_bytes(), None));
+        let tiles =
+            [-5.0, f32::NAN, 1.0f32].map(|value| of_cells(&kind, &value.to_le_bytes(), None));
         let fragment = of_fragment(&kind, tiles.iter().map(|tile| (tile, 1)));
         assert_eq!([float(&fragment.min), float(&fragment.max)], [1.0, 1.0]);
     }

@@ -253,6 +253,66 @@ fn older(version: u32) -> (ArraySchema, Vec<u8>) {
     (schema, payload)
 }
 
+/// The payload of `data/array/dense/schema`, which libtiledb wrote.
+#[rustfmt::skip]
+const DENSE: [u8; 227] = [
+    22, 0, 0, 0, // version
+    0, // no duplicates
+    0, // dense
+    0, 0, // tiles and cells row by row
+    0x10, 0x27, 0, 0, 0, 0, 0, 0, // capacity
+    0, 0, 1, 0, 1, 0, 0, 0, 2, 5, 0, 0, 0, 2, 0xff, 0xff, 0xff, 0xff, // coordinates: zstd, level -1
+    0, 0, 1, 0, 1, 0, 0, 0, 2, 5, 0, 0, 0, 2, 0xff, 0xff, 0xff, 0xff, // offsets
+    0, 0, 1, 0, 1, 0, 0, 0, 4, 5, 0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff, // validity: RLE
+    2, 0, 0, 0, // dimensions
+    3, 0, 0, 0, b'r', b'o', b'w',
+    0, // INT32
+    1, 0, 0, 0, // values per cell
+    0, 0, 1, 0, 0, 0, 0, 0, // no filters
+    8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 20, 0, 0, 0, // domain
+    0, 4, 0, 0, 0, // extent
+    6, 0, 0, 0, b'c', b'o', b'l', b'u', b'm', b'n',
+    0,
+    1, 0, 0, 0,
+    0, 0, 1, 0, 0, 0, 0, 0,
+    8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0,
+    0, 5, 0, 0, 0,
+    1, 0, 0, 0, // attributes
+    1, 0, 0, 0, b'v',
+    3, // FLOAT64
+    1, 0, 0, 0, // values per cell
+    0, 0, 1, 0, 1, 0, 0, 0, 2, 5, 0, 0, 0, 2, 3, 0, 0, 0, // zstd, level 3
+    8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f, // fill: NaN
+    0, 0, // not nullable; the fill of validity
+    0, // order
+    0, 0, 0, 0, // no enumeration
+    0, 0, 0, 0, // labels
+    0, 0, 0, 0, // enumerations
+    0, 0, 0, 0, 1, // current domain: version, none
+];
+
+#[test]
+fn the_stored_layout_is_read_and_written() {
+    let zstd = |level| FilterPipeline::new(vec![Filter::Zstd { level }]);
+    let axis = |name: &str, high, extent| Dimension {
+        name: name.to_owned(),
+        ..dimension(Datatype::Int32, Some(Range::Signed(1, high)), Some(Extent::Signed(extent)))
+    };
+    let value = Attribute {
+        filters: zstd(3),
+        fill: f64::NAN.to_le_bytes().to_vec(),
+        ..attribute("v", Datatype::Float64, Some(1))
+    };
+    let schema = ArraySchema {
+        dimensions: vec![axis("row", 20, 4), axis("column", 9, 5)],
+        attributes: vec![value],
+        capacity: 10_000,
+        ..dense_schema(Vec::new())
+    };
+    assert_eq!(payload(&schema), DENSE);
+    assert_eq!(ArraySchema::read(&stored(&DENSE)).unwrap(), schema);
+}
+
 #[test]
 fn every_older_version_is_read() {
     for version in OLDEST_READ_VERSION..=FORMAT_VERSION {

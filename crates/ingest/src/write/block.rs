@@ -1,0 +1,378 @@
+//! Cells of a matrix in the global order of the array.
+//!
+//! The global order is row-major over space tiles, then row-major over the cells of one. A block is some
+//! compressed rows of a matrix; all cells of a block precede those of the next. Cells are not moved to put
+//! them into order: entries of one row and one space tile lie together already, and it is such runs that are
+//! put into order.
+
+use std::ops::Range;
+
+use arrow_buffer::{Buffer, MutableBuffer, ScalarBuffer};
+
+/// Compressed rows: where each begins, the columns and the values' bytes.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// The number of the first row, at the edge of a space tile.
+    pub(crate) first_row: u64,
+    /// One more than there are rows; they begin at the first entry's value.
+    pub(crate) indptr: Vec<u64>,
+    pub(crate) columns: ScalarBuffer<u32>,
+    pub(crate) values: Buffer,
+}
+
+/// How cells are placed and stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    /// The extents of space tiles in rows and columns.
+    pub(crate) tile: (u64, u64),
+    /// The number of columns of the array.
+    pub(crate) width: u64,
+    /// The bytes of one value.
+    pub(crate) size: usize,
+    pub(crate) add: Add,
+}
+
+impl Geometry {
+    /// How many space tiles lie side by side.
+    pub(crate) fn tiles(&self) -> u64 {
+        self.width.div_ceil(self.tile.1).max(1)
+    }
+
+    /// The most bytes that the order of some entries takes.
+    pub(crate) fn order_bytes(&self, rows: u64, entries: u64) -> u64 {
+        // A run, its place, and half of a run for sorting.
+        entries.min(rows.saturating_mul(self.tiles())).saturating_mul(32)
+    }
+}
+
+/// Adds the second value to the first, as scipy does with entries of the same place.
+pub(crate) type Add = fn(&mut [u8], &[u8]);
+
+/// Entries of one row in one space tile.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// The space tile, in the order of tiles.
+    tile: u64,
+    start: u32,
+    row: u32,
+}
+
+/// A block whose cells can be had in the global order.
+#[derive(Debug, Default)]
+pub(crate) struct Ordered {
+    first_row: u64,
+    columns: ScalarBuffer<u32>,
+    values: Buffer,
+    size: usize,
+    runs: Vec<Run>,
+    /// How many cells come before each run, and before the end.
+    before: Vec<u32>,
+    /// How many entries were added to another of the same row and column.
+    pub(crate) duplicates: u64,
+    /// How many values of the input this stands for, for progress.
+    pub(crate) looked_at: u64,
+}
+
+/// Coordinates and values of cells, as they are encoded.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Cells {
+    pub(crate) rows: Vec<i64>,
+    pub(crate) columns: Vec<i64>,
+    pub(crate) values: Vec<u8>,
+}
+
+impl Cells {
+    pub(crate) const fn new() -> Self {
+        Self { rows: Vec::new(), columns: Vec::new(), values: Vec::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        self.columns.clear();
+        self.values.clear();
+    }
+
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.rows.extend_from_slice(&other.rows);
+        self.columns.extend_from_slice(&other.columns);
+        self.values.extend_from_slice(&other.values);
+    }
+}
+
+impl Block {
+    /// The number of entries, as far as all parts have them.
+    fn len(&self) -> usize {
+        let (first, last) = (self.indptr.first(), self.indptr.last());
+        let announced = first.zip(last).map_or(0, |(first, last)| last.saturating_sub(*first));
+        self.columns.len().min(announced as usize)
+    }
+
+    /// Where the entries of each row are.
+    fn rows(&self) -> impl Iterator<Item = Range<usize>> {
+        let base = self.indptr.first().copied().unwrap_or(0);
+        let length = self.len();
+        let place = move |at: u64| (at.saturating_sub(base) as usize).min(length);
+        self.indptr.windows(2).map(move |pair| match *pair {
+            [start, end] => place(start)..place(end).max(place(start)),
+            _ => 0..0,
+        })
+    }
+
+    /// Sorts the entries of each row and makes those of one column one. Returns how many were added to others.
+    pub(crate) fn normalise(&mut self, geometry: &Geometry) -> u64 {
+        let rising = |row: Range<usize>| {
+            let columns = self.columns.get(row).unwrap_or_default();
+            // Without an early end it is done many columns at a time.
+            columns.iter().zip(columns.iter().skip(1)).fold(true, |ok, (a, b)| ok & (a < b))
+        };
+        if self.rows().all(rising) {
+            return 0;
+        }
+        let rows: Vec<Range<usize>> = self.rows().collect();
+        let mut columns = mutable(std::mem::take(&mut self.columns).into_inner());
+        let mut values = mutable(std::mem::take(&mut self.values));
+        let (size, entries) = (geometry.size, rows.iter().map(ExactSizeIterator::len).sum::<usize>());
+        let mut sorted = Sorted::default();
+        let mut kept = 0;
+        let mut indptr = vec![0];
+        for row in rows {
+            let length = sorted.take(row, columns.typed_data(), values.as_slice(), geometry);
+            let place = kept..kept + length;
+            if let Some(place) = columns.typed_data_mut::<u32>().get_mut(place.clone()) {
+                place.copy_from_slice(&sorted.columns);
+            }
+            let place = place.start * size..place.end * size;
+            if let Some(place) = values.as_slice_mut().get_mut(place) {
+                place.copy_from_slice(&sorted.values);
+            }
+            kept += length;
+            indptr.push(kept as u64);
+        }
+        columns.truncate(kept * size_of::<u32>());
+        values.truncate(kept * size);
+        (self.columns, self.values) = (Buffer::from(columns).into(), values.into());
+        self.indptr = indptr;
+        (entries - kept) as u64
+    }
+
+    /// Calls for each run of entries of one row in one space tile, row by row: the row, the tile among those
+    /// side by side, and the entries. The columns of each row must rise.
+    pub(crate) fn for_each_run(&self, extent: u64, mut take: impl FnMut(u64, u64, Range<usize>)) {
+        for (row, entries) in self.rows().enumerate() {
+            let mut start = entries.start;
+            while let Some(rest) = self.columns.get(start..entries.end)
+                && let Some(&first) = rest.first()
+            {
+                let tile = u64::from(first) / extent;
+                let end = (tile + 1) * extent;
+                let length = rest.partition_point(|&column| u64::from(column) < end);
+                take(row as u64, tile, start..start + length);
+                start += length;
+            }
+        }
+    }
+
+    /// Puts the cells into order; entries of the same row and column become one.
+    pub(crate) fn ordered(mut self, geometry: &Geometry) -> Ordered {
+        let looked_at = self.len() as u64;
+        let duplicates = self.normalise(geometry);
+        let (height, extent) = geometry.tile;
+        let tiles = geometry.tiles();
+        let mut runs: Vec<Run> = Vec::new();
+        self.for_each_run(extent, |row, tile, entries| {
+            let tile = row / height * tiles + tile;
+            runs.push(Run { tile, start: entries.start as u32, row: row as u32 });
+        });
+        // The end of each run is the start of the next, before they are put into order.
+        let end = self.len() as u32;
+        let ends = runs.iter().skip(1).map(|run| run.start).chain([end]);
+        let mut runs: Vec<(Run, u32)> =
+            runs.iter().zip(ends).map(|(run, end)| (*run, end.saturating_sub(run.start))).collect();
+        runs.sort_by_key(|(run, _)| run.tile);
+        let mut count = 0;
+        let lengths = runs.iter().map(|(_, length)| *length);
+        let before = lengths.chain([0]).map(|length| {
+            count += length;
+            count - length
+        });
+        let before = before.collect();
+        Ordered {
+            first_row: self.first_row,
+            columns: self.columns,
+            values: self.values,
+            size: geometry.size,
+            runs: runs.into_iter().map(|(run, _)| run).collect(),
+            before,
+            duplicates,
+            looked_at,
+        }
+    }
+}
+
+impl Ordered {
+    /// How many cells there are.
+    pub(crate) fn len(&self) -> usize {
+        self.before.last().map_or(0, |&count| count as usize)
+    }
+
+    /// Appends some cells, by their position in the order.
+    pub(crate) fn copy(&self, cells: Range<usize>, into: &mut Cells) {
+        let count = cells.len();
+        into.rows.reserve(count);
+        into.columns.reserve(count);
+        into.values.reserve(count * self.size);
+        let (mut at, end) = (cells.start, cells.end.min(self.len()));
+        let first = self.before.partition_point(|&before| before as usize <= at).saturating_sub(1);
+        for (run, ends) in self.runs.iter().zip(self.before.windows(2)).skip(first) {
+            let &[before, after] = ends else { continue };
+            if at >= end {
+                break;
+            }
+            let stop = end.min(after as usize);
+            let start = run.start as usize + (at - before as usize);
+            let length = stop.saturating_sub(at);
+            let row = (self.first_row + u64::from(run.row)) as i64;
+            into.rows.extend(std::iter::repeat_n(row, length));
+            let columns = self.columns.get(start..start + length).unwrap_or_default();
+            into.columns.extend(columns.iter().map(|&column| i64::from(column)));
+            let values = start * self.size..(start + length) * self.size;
+            into.values.extend_from_slice(self.values.get(values).unwrap_or_default());
+            at = stop;
+        }
+    }
+}
+
+/// The entries of one row, sorted by column.
+#[derive(Default)]
+struct Sorted {
+    order: Vec<u32>,
+    columns: Vec<u32>,
+    values: Vec<u8>,
+}
+
+impl Sorted {
+    /// Takes the entries of a row. Those of the same column are added up in the order they come in.
+    fn take(
+        &mut self,
+        row: Range<usize>,
+        columns: &[u32],
+        values: &[u8],
+        geometry: &Geometry,
+    ) -> usize {
+        let size = geometry.size;
+        let values = values.get(row.start * size..row.end * size).unwrap_or_default();
+        let columns = columns.get(row).unwrap_or_default();
+        self.order.clear();
+        self.order.extend(0..columns.len() as u32);
+        self.order.sort_by_key(|&entry| columns.get(entry as usize));
+        self.columns.clear();
+        self.values.clear();
+        for &entry in &self.order {
+            let entry = entry as usize;
+            let Some(&column) = columns.get(entry) else { continue };
+            let value = values.get(entry * size..(entry + 1) * size).unwrap_or_default();
+            let last = self.values.len().saturating_sub(size);
+            match self.values.get_mut(last..) {
+                Some(sum) if self.columns.last() == Some(&column) => (geometry.add)(sum, value),
+                _ => {
+                    self.columns.push(column);
+                    self.values.extend_from_slice(value);
+                }
+            }
+        }
+        self.columns.len()
+    }
+}
+
+/// The same bytes to write to: without a copy where nobody else has them.
+fn mutable(buffer: Buffer) -> MutableBuffer {
+    buffer.into_mutable().unwrap_or_else(|shared| {
+        let mut copy = MutableBuffer::new(shared.len());
+        copy.extend_from_slice(&shared);
+        copy
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Values of two bytes.
+    pub(crate) fn geometry(tile: (u64, u64), width: u64) -> Geometry {
+        Geometry { tile, width, size: 2, add: add_u16 }
+    }
+
+    fn add_u16(a: &mut [u8], b: &[u8]) {
+        let sum = u16::from_le_bytes([a[0], a[1]]).wrapping_add(u16::from_le_bytes([b[0], b[1]]));
+        a.copy_from_slice(&sum.to_le_bytes());
+    }
+
+    /// Every cell by its place in the global order.
+    pub(crate) type Placed = BTreeMap<(u64, u64, u64, u64), u16>;
+
+    pub(crate) fn place(geometry: &Geometry, row: u64, column: u64, value: u16, into: &mut Placed) {
+        let (height, extent) = geometry.tile;
+        let sum = into.entry((row / height, column / extent, row, column)).or_default();
+        *sum = sum.wrapping_add(value);
+    }
+
+    /// As many cells as are left are taken at a time.
+    pub(crate) fn cells(blocks: impl IntoIterator<Item = Ordered>) -> Vec<(u64, u64, u16)> {
+        let mut cells = Cells::default();
+        for block in blocks {
+            let (mut start, mut step) = (0, 1);
+            while start < block.len() {
+                block.copy(start..(start + step).min(block.len()), &mut cells);
+                start += step;
+                step += 3;
+            }
+        }
+        let values = cells.values.as_chunks().0.iter().map(|raw| u16::from_le_bytes(*raw));
+        let places = cells.rows.iter().zip(&cells.columns);
+        places.zip(values).map(|((&row, &column), value)| (row as u64, column as u64, value)).collect()
+    }
+
+    pub(crate) fn block(first_row: u64, rows: &[Vec<(u32, u16)>]) -> Block {
+        let mut indptr = vec![7u64];
+        for row in rows {
+            indptr.push(indptr.last().unwrap() + row.len() as u64);
+        }
+        let entries: Vec<_> = rows.iter().flatten().copied().collect();
+        let columns: Vec<u32> = entries.iter().map(|entry| entry.0).collect();
+        let values: Vec<u8> = entries.iter().flat_map(|entry| entry.1.to_le_bytes()).collect();
+        Block { first_row, indptr, columns: columns.into(), values: Buffer::from_vec(values) }
+    }
+
+    pub(crate) fn expected(placed: Placed) -> Vec<(u64, u64, u16)> {
+        placed.into_iter().map(|((_, _, row, column), value)| (row, column, value)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn cells_come_in_global_order_and_duplicates_add_up(
+            rows in proptest::collection::vec(
+                proptest::collection::vec((0u32..50, any::<u16>()), 0..20), 1..20),
+            height in 1u64..25, extent in 1u64..60, band in 0u64..1000,
+        ) {
+            let geometry = geometry((height, extent), 50);
+            let first_row = band * height;
+            let ordered = block(first_row, &rows).ordered(&geometry);
+            let mut placed = Placed::new();
+            for (row, entries) in rows.iter().enumerate() {
+                for &(column, value) in entries {
+                    place(&geometry, first_row + row as u64, u64::from(column), value, &mut placed);
+                }
+            }
+            let entries: usize = rows.iter().map(Vec::len).sum();
+            prop_assert_eq!(ordered.duplicates, (entries - placed.len()) as u64);
+            prop_assert_eq!(ordered.looked_at, entries as u64);
+            prop_assert_eq!(cells([ordered]), expected(placed));
+        }
+    }
+}

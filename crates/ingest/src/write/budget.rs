@@ -1,0 +1,59 @@
+//! How the memory that an ingest may take is shared out.
+
+use std::path::PathBuf;
+
+use vacuole_store::Uri;
+
+use crate::options::Resources;
+
+/// What the program, the description of the input and the files being written take at the most, obs and var
+/// ids apart.
+const FIXED: u64 = 96 << 20;
+
+/// The shares of the stages, in bytes, and where the rest goes.
+///
+/// None of them decides what is stored: tile extents and units depend on the input alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    free: u64,
+    tmpdir: PathBuf,
+}
+
+impl Budget {
+    /// Spilled cells go to the folder chosen, else beside other temporary files of the experiment.
+    pub(crate) fn new(resources: &Resources, destination: &Uri) -> Self {
+        let own = || destination.as_local().join(vacuole_store::PRIVATE_FOLDER).join("tmp");
+        Self {
+            free: resources.memory - FIXED.min(resources.memory / 2),
+            tmpdir: resources.tmpdir.clone().unwrap_or_else(own),
+        }
+    }
+
+    /// Where cells that do not fit are spilled.
+    pub(crate) fn tmpdir(&self) -> PathBuf {
+        self.tmpdir.clone()
+    }
+
+    /// The most that a block of a matrix takes which is read as it is. There are two at a time: one is encoded
+    /// while the next is read.
+    pub(crate) fn block(&self) -> u64 {
+        self.free / 3
+    }
+
+    /// The most that a block takes where cells must be put into order first: two are being read, two are
+    /// in order, and [`Budget::kept`] lies between.
+    pub(crate) fn part(&self) -> u64 {
+        self.free / 8
+    }
+
+    /// The most that is kept in memory of cells that wait for their place in the order.
+    pub(crate) fn kept(&self) -> u64 {
+        self.free / 4
+    }
+
+    /// The most that the cells of tiles take that are filtered together. Three such batches are at most in
+    /// memory, filtered: one grows, one waits, one is written.
+    pub(crate) fn batch(&self) -> u64 {
+        self.free / 24
+    }
+}

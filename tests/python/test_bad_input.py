@@ -1,0 +1,511 @@
+"""Whatever the input and the destination are: one clear message, an exit code of its kind, and no half of anything."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+import zlib
+from pathlib import Path
+
+import anndata as ad
+import corpus
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import tiledbsoma
+
+MIB = 1 << 20
+# No input makes the program take more, whatever it announces.
+MOST_MEMORY = 600 * MIB
+# Beyond this the system refuses memory, so that a fault does not take the machine along.
+MOST_ADDRESSES = 8 << 30
+
+CODES = {
+    "io": 1,
+    "usage": 2,
+    "not_found": 3,
+    "already_exists": 4,
+    "invalid_input": 5,
+    "corrupt": 6,
+    "unsupported": 7,
+    "permission_denied": 9,
+    "no_space": 10,
+    "too_large": 12,
+    "interrupted": 130,
+}
+
+
+class Done:
+    """A run of the program: exit code, both outputs, and the most memory that it held."""
+
+    def __init__(self, vacuole, *arguments, file_size: int | None = None):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if file_size:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+
+        command = [str(vacuole.path), *map(str, arguments)]
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit
+        )
+        with process.stdout, process.stderr:
+            # What is written is far less than a pipe holds, so one after the other is fine.
+            self.stdout, self.stderr = process.stdout.read(), process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = self.code = os.waitstatus_to_exitcode(status)
+        self.memory = usage.ru_maxrss * 1024
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.stderr.splitlines() if line.startswith("warning: ")]
+
+    def error(self) -> dict:
+        """Checks the form of the error, and returns it."""
+        lines = [line for line in self.stderr.splitlines() if not line.startswith("warning: ")]
+        assert len(lines) == 1 and lines[0].startswith("vacuole: "), self.stderr
+        error = json.loads(self.stdout.splitlines()[-1])["error"]
+        assert error.keys() == {"kind", "message", "remedy", "object"}
+        assert CODES[error["kind"]] == self.code, error
+        assert lines[0] == f"vacuole: {error['message']}; {error['remedy']}"
+        assert len(error["message"]) > 10 and len(error["remedy"]) > 10
+        return error
+
+
+@pytest.fixture
+def fails(vacuole, tmp_path):
+    """Ingests what cannot be: checks the error, the memory, and that there is no experiment."""
+    count = itertools.count()
+
+    def run(h5ad, kind: str, *mentioned: str, store: Path | None = None, **limits) -> dict:
+        store = store or tmp_path / f"fails{next(count)}"
+        done = Done(vacuole, "ingest", store, h5ad, "--json", **limits)
+        error = done.error()
+        assert error["kind"] == kind, error
+        for text in mentioned:
+            assert text in error["message"], error
+        assert done.memory < MOST_MEMORY, f"{done.memory / MIB:.0f} MiB"
+        assert not tiledbsoma.Experiment.exists(str(store))
+        return error
+
+    return run
+
+
+@pytest.fixture
+def h5ad(tmp_path) -> Path:
+    """A small file, for tests that change it."""
+    path = tmp_path / "small.h5ad"
+    corpus.write(corpus.simple(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> bytes:
+    """A file with every kind of element, most of whose bytes matter."""
+    rng = np.random.default_rng(5)
+    obs = pd.DataFrame(
+        {"kind": pd.Categorical(rng.choice(["a", "b"], 60)), "score": rng.normal(size=60), "label": [f"l{i}" for i in range(60)]},
+        index=[f"c{i}" for i in range(60)],
+    )
+    adata = ad.AnnData(
+        sp.random(60, 50, 0.3, "csr", dtype="f4", random_state=rng),
+        obs=obs,
+        var=pd.DataFrame({"length": np.arange(50)}, index=[f"g{i}" for i in range(50)]),
+        layers={"dense": rng.normal(size=(60, 50))},
+        obsm={"X_pca": rng.normal(size=(60, 3))},
+        obsp={"distances": sp.random(60, 60, 0.1, "csc", random_state=rng)},
+        uns={"n": 1, "text": "x", "array": np.arange(4.0), "inner": {"colors": ["q", "r"]}},
+    )
+    path = tmp_path_factory.mktemp("whole") / "whole.h5ad"
+    corpus.write(adata, path, compression="gzip")
+    return path.read_bytes()
+
+
+# Files that are no H5AD
+
+
+def test_a_missing_file(fails, tmp_path):
+    fails(tmp_path / "nowhere.h5ad", "not_found", "nowhere.h5ad", "No such file")
+
+
+def test_a_directory(fails, tmp_path):
+    error = fails(tmp_path, "invalid_input", str(tmp_path), "directory")
+    assert "H5AD" in error["remedy"]
+
+
+@pytest.mark.parametrize("content", [b"", b"gene,cell\n" * 100, b"\x89HDF", b"PK\x03\x04" + bytes(1000)])
+def test_something_else(fails, tmp_path, content):
+    path = tmp_path / "else.h5ad"
+    path.write_bytes(content)
+    error = fails(path, "invalid_input", "else.h5ad", f"found {len(content)} bytes of something else")
+    assert "H5AD" in error["remedy"]
+
+
+def test_hdf5_without_anndata(fails, tmp_path):
+    path = tmp_path / "plain.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = 1
+    fails(path, "invalid_input", "plain.h5", '"obs"', '"a"')
+
+
+# Damaged files
+
+
+def test_truncated(fails, tmp_path, whole):
+    path = tmp_path / "cut.h5ad"
+    rng = np.random.default_rng(1)
+    for length in [1, 8, 9, 50, 95, 96, len(whole) // 2, len(whole) - 1, *rng.integers(96, len(whole), 30)]:
+        path.write_bytes(whole[:length])
+        if length < 96:
+            fails(path, "invalid_input", "cut.h5ad", f"found {length} bytes")
+        else:
+            fails(path, "corrupt", f"expected {len(whole)} bytes, found {length}", "truncated")
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_bit_flips(vacuole, tmp_path, whole, part):
+    """200 in all, in half of the files one bit and in half of them four. What is not noticed must give an experiment
+    that can be read; chunks of zlib data have a checksum, all other bytes of the format have none."""
+    rng = np.random.default_rng(100 + part)
+    path, refused = tmp_path / "flipped.h5ad", 0
+    for i in range(50):
+        content = bytearray(whole)
+        for bit in rng.integers(len(content) * 8, size=1 if i % 2 else 4):
+            content[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(content)
+        store = tmp_path / f"store{i}"
+        done = Done(vacuole, "ingest", store, path, "--json")
+        assert done.memory < MOST_MEMORY, f"{done.memory / MIB:.0f} MiB: {done.stderr}"
+        if done.code:
+            refused += 1
+            error = done.error()
+            assert error["kind"] in ("corrupt", "invalid_input", "unsupported", "too_large"), error
+            assert "flipped.h5ad" in error["message"], error
+            assert not tiledbsoma.Experiment.exists(str(store))
+            continue
+        assert Done(vacuole, "verify", store).code == 0
+        with tiledbsoma.open(str(store)) as experiment:
+            obs = experiment.obs.read().concat().to_pandas()
+            x = experiment.ms["RNA"].X["data"].read().tables().concat()
+            assert x.num_rows == 0 or x["soma_dim_0"].to_numpy().max() < len(obs)
+    assert refused > 5
+
+
+# Files that lead elsewhere, or announce more than they have
+
+
+def test_external_links(fails, vacuole, h5ad, tmp_path):
+    other = tmp_path / "other.h5ad"
+    corpus.write(corpus.simple(), other)
+    with h5py.File(h5ad, "a") as file:
+        del file["X"]
+        file["X"] = h5py.ExternalLink(str(other), "/X")
+    fails(h5ad, "unsupported", "small.h5ad: X:", "other.h5ad")
+    with h5py.File(h5ad, "a") as file:
+        del file["X"]
+        x = file.create_dataset("X", (corpus.CELLS, corpus.GENES), "f4", external=[(str(other), 0, h5py.h5f.UNLIMITED)])
+        x.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    fails(h5ad, "unsupported", "small.h5ad: X:", "another file")
+    # In uns the rest is worth having without it.
+    with h5py.File(h5ad, "a") as file:
+        del file["X"]
+        file["uns/elsewhere"] = h5py.ExternalLink(str(other), "/X")
+    done = Done(vacuole, "ingest", tmp_path / "store", h5ad)
+    assert done.code == 0 and len(done.warnings) == 1
+    assert "uns/elsewhere" in done.warnings[0] and "other.h5ad" in done.warnings[0]
+    with tiledbsoma.open(str(tmp_path / "store")) as experiment:
+        assert "elsewhere" not in dict(experiment.ms["RNA"].get("uns") or {})
+
+
+def test_links_in_circles(fails, h5ad):
+    with h5py.File(h5ad, "a") as file:
+        file["uns/again"] = h5py.SoftLink("/uns")
+    fails(h5ad, "corrupt", "small.h5ad: uns", "found more")
+    with h5py.File(h5ad, "a") as file:
+        del file["uns/again"]
+        file["uns/nothing"] = h5py.SoftLink("/nowhere")
+    fails(h5ad, "corrupt", "uns/nothing", "/nowhere")
+
+
+def announce(path: Path, key: str, shape, dtype="f4", chunks=None, bomb: bytes = b"") -> None:
+    """A dataset without values, but for one chunk."""
+    with h5py.File(path, "a") as file:
+        if key in file:
+            del file[key]
+        values = file.create_dataset(key, shape, dtype, chunks=chunks or (min(shape[0], 1 << 16), *shape[1:]), compression="gzip")
+        values.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        if bomb:
+            values.id.write_direct_chunk((0,) * len(shape), bomb)
+
+
+def announce_sparse(path: Path, nnz: int, chunk: int, bomb: bytes = b"") -> None:
+    with h5py.File(path, "a") as file:
+        del file["X"]
+    for name, dtype in (("data", "f4"), ("indices", "i4")):
+        announce(path, f"X/{name}", (nnz,), dtype, (chunk,), bomb)
+    with h5py.File(path, "a") as file:
+        file["X"].attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0"})
+        file["X"].attrs["shape"] = [corpus.CELLS, corpus.GENES]
+        file["X/indptr"] = np.linspace(0, nnz, corpus.CELLS + 1).astype("i8")
+
+
+def zeros(size: int) -> bytes:
+    """`size` zero bytes as zlib data, about a thousandth of them."""
+    # Blocks that refer to nothing before them can be repeated; only the checksum is of all.
+    block = min(size, 1 << 24)
+    compress = zlib.compressobj(9, zlib.DEFLATED, -15)
+    repeated = compress.compress(bytes(block)) + compress.flush(zlib.Z_FULL_FLUSH)
+    last = zlib.compressobj(9, zlib.DEFLATED, -15)
+    rest = last.compress(bytes(size % block)) + last.flush()
+    checksum = (size % 65521) << 16 | 1
+    return b"\x78\xda" + repeated * (size // block) + rest + checksum.to_bytes(4, "big")
+
+
+def test_a_chunk_that_inflates_to_more(fails, h5ad):
+    cells, genes = corpus.CELLS, corpus.GENES
+    announce(h5ad, "X", (cells, genes), chunks=(cells, genes), bomb=zeros(900_000))
+    fails(h5ad, "corrupt", "small.h5ad: X: chunk at [0, 0]", f"inflates to {cells * genes * 4} bytes")
+    announce(h5ad, "X", (cells, genes), chunks=(cells, genes), bomb=zeros(4 << 30))
+    fails(h5ad, "corrupt", "small.h5ad: X: chunk at [0, 0]", f"about {cells * genes * 4} bytes")
+
+
+def test_a_chunk_that_inflates_to_gigabytes_as_announced(fails, h5ad):
+    announce_sparse(h5ad, 1 << 27, (1 << 27) - 1, zeros(4 * ((1 << 27) - 1)))
+    fails(h5ad, "too_large", "small.h5ad: X/", "expected chunks of at most 268435456 bytes, found 536870908")
+    announce_sparse(h5ad, 1 << 29, 1 << 25, zeros(4 << 25))
+    fails(h5ad, "too_large", "small.h5ad: X/", "at most")
+
+
+@pytest.mark.parametrize("nnz", [1 << 25, 1 << 27, 1 << 40])
+def test_values_that_are_announced_only(fails, h5ad, nnz):
+    announce_sparse(h5ad, nnz, 1 << 20)
+    # The larger one is refused when a row of it is to be read.
+    kind, mentioned = ("corrupt", str(nnz)) if nnz < 1 << 28 else ("too_large", "at most 536870912 bytes")
+    fails(h5ad, kind, "small.h5ad: X/", mentioned)
+
+
+def test_shapes_that_are_announced_only(fails, h5ad):
+    announce(h5ad, "X", (corpus.CELLS, 1 << 40), chunks=(1, 1024))
+    fails(h5ad, "corrupt", "small.h5ad: X", str(1 << 40))
+    announce(h5ad, "X", (corpus.CELLS, corpus.GENES))
+    announce(h5ad, "uns/big", (1 << 34,))
+    fails(h5ad, "too_large", "small.h5ad: uns/big", str(1 << 34))
+    with h5py.File(h5ad, "a") as file:
+        del file["uns/big"]
+        index = file["obs"].attrs["_index"]
+    announce(h5ad, f"obs/{index}", (1 << 33,), h5py.string_dtype())
+    fails(h5ad, "corrupt", "small.h5ad: obs", str(1 << 33))
+    with h5py.File(h5ad, "a") as file:
+        for name in [*file["obs"]]:
+            del file[f"obs/{name}"]
+        file["obs"].attrs["column-order"] = np.array([], dtype="S1")
+        del file["X"]
+    announce(h5ad, f"obs/{index}", (1 << 33,), h5py.string_dtype())
+    fails(h5ad, "too_large", f"small.h5ad: obs/{index}", str(1 << 33))
+    announce(h5ad, f"obs/{index}", (1 << 24,), h5py.string_dtype())
+    fails(h5ad, "corrupt", f"small.h5ad: obs/{index}", str(1 << 24))
+
+
+# Ids, categories, names
+
+
+def ingested(vacuole, tmp_path, obs: pd.DataFrame) -> tuple[Done, pd.DataFrame]:
+    adata = ad.AnnData(sp.random(len(obs), 3, 0.5, "csr", dtype="f4", random_state=1), obs=obs)
+    corpus.write(adata, tmp_path / "ids.h5ad")
+    done = Done(vacuole, "ingest", tmp_path / "store", tmp_path / "ids.h5ad")
+    assert done.code == 0, done.stderr
+    with tiledbsoma.open(str(tmp_path / "store")) as experiment:
+        return done, experiment.obs.read().concat().to_pandas()
+
+
+def test_repeated_ids(vacuole, tmp_path):
+    done, obs = ingested(vacuole, tmp_path, pd.DataFrame(index=["x", "y", "x", "x"]))
+    assert list(obs["obs_id"]) == ["x", "y", "x-1", "x-2"]
+    assert len(done.warnings) == 1 and "2 repeated ids" in done.warnings[0] and "'x-1'" in done.warnings[0]
+
+
+def test_empty_ids(vacuole, tmp_path):
+    done, obs = ingested(vacuole, tmp_path, pd.DataFrame(index=["x", "", "nan"]))
+    assert list(obs["obs_id"]) == ["x", "", "nan"] and not done.warnings
+
+
+def test_ids_that_are_not_a_number(vacuole, tmp_path, h5ad):
+    """They become text, as anndata reads them."""
+    ids = np.arange(corpus.CELLS, dtype="f8")
+    ids[1] = np.nan
+    with h5py.File(h5ad, "a") as file:
+        index = file["obs"].attrs["_index"]
+        del file[f"obs/{index}"]
+        file[f"obs/{index}"] = ids
+        file[f"obs/{index}"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+    assert Done(vacuole, "ingest", tmp_path / "store", h5ad).code == 0
+    with tiledbsoma.open(str(tmp_path / "store")) as experiment:
+        found = experiment.obs.read(column_names=["obs_id"]).concat()["obs_id"].to_pylist()
+    assert found == list(ad.read_h5ad(h5ad).obs_names)
+    assert found[:3] == ["0.0", "nan", "2.0"]
+
+
+def test_more_categories_than_int16_holds(vacuole, tmp_path):
+    names = [f"k{i}" for i in range(40_000)]
+    done, obs = ingested(vacuole, tmp_path, pd.DataFrame({"kind": pd.Categorical(names)}, index=names))
+    assert list(obs["kind"]) == names and done.memory < MOST_MEMORY
+
+
+def test_a_reserved_name(fails, h5ad):
+    with h5py.File(h5ad, "a") as file:
+        order = [*file["obs"].attrs["column-order"], "soma_x"]
+        file["obs/soma_x"] = np.arange(corpus.CELLS)
+        file["obs/soma_x"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+        file["obs"].attrs["column-order"] = np.array(order, dtype=object)
+    error = fails(h5ad, "invalid_input", "obs/soma_x", "soma_")
+    assert error["remedy"] == "rename the column"
+
+
+# Destinations
+
+
+def snapshot(path: Path) -> dict:
+    files = [path, *path.rglob("*")]
+    return {f: (f.stat().st_mtime_ns, f.read_bytes() if f.is_file() else None) for f in files}
+
+
+def test_a_destination_that_holds_something_else(fails, vacuole, h5ad, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    before = snapshot(folder)
+    error = fails(h5ad, "already_exists", str(folder), "notes.txt", store=folder)
+    assert "another destination" in error["remedy"]
+    fails(h5ad, "invalid_input", "notes.txt", "Not a directory", store=folder / "notes.txt")
+    assert snapshot(folder) == before
+
+
+def test_a_destination_that_holds_another_experiment(vacuole, h5ad, tmp_path):
+    store, other = tmp_path / "store", tmp_path / "other.h5ad"
+    assert Done(vacuole, "ingest", store, h5ad).code == 0
+    corpus.write(corpus.simple(cells=5), other)
+    before = snapshot(store)
+    for arguments in ([other], [h5ad, "--measurement", "ADT"]):
+        error = Done(vacuole, "ingest", store, *arguments, "--json").error()
+        assert error["kind"] == "already_exists" and str(store) in error["message"]
+    assert snapshot(store) == before
+    with tiledbsoma.open(str(store)) as experiment:
+        assert experiment.obs.count == corpus.CELLS
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mounts a small filesystem in memory; skips where that is not allowed."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(options: str) -> Path:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"mounting a tmpfs needs privileges that this user has not: {done.stderr.strip()}")
+        return folder
+
+    yield mount
+    if os.path.ismount(folder):
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    """Some megabytes that do not compress."""
+    rng = np.random.default_rng(3)
+    x = sp.random(3000, 1000, 0.2, "csr", dtype="f4", random_state=rng)
+    adata = ad.AnnData(x, obs=pd.DataFrame({"v": rng.normal(size=3000)}, index=[f"c{i}" for i in range(3000)]))
+    path = tmp_path_factory.mktemp("large") / "large.h5ad"
+    corpus.write(adata, path)
+    return path
+
+
+def test_a_read_only_destination(fails, vacuole, h5ad, tmp_path, mounted):
+    folder = mounted("ro,size=4m")
+    fails(h5ad, "permission_denied", str(folder), "Read-only", store=folder / "store")
+    store = tmp_path / "store"
+    assert Done(vacuole, "ingest", store, h5ad).code == 0
+    error = Done(vacuole, "query", store, "-o", folder / "out.h5ad", "--json").error()
+    assert error["kind"] == "permission_denied" and str(folder) in error["message"]
+
+
+def test_a_full_disk(fails, vacuole, large, tmp_path, mounted):
+    folder = mounted("size=2m")
+    store = folder / "store"
+    error = fails(large, "no_space", str(store), "No space left", store=store)
+    assert "make room" in error["remedy"]
+    subprocess.run(["mount", "-o", "remount,size=64m", folder], check=True)
+    assert Done(vacuole, "ingest", store, large).code == 0
+    assert Done(vacuole, "verify", store).code == 0
+    subprocess.run(["mount", "-o", "remount,size=8m", folder], check=False)
+    filler = folder / "filler"
+    subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=64k"], capture_output=True)
+    error = Done(vacuole, "query", store, "-o", folder / "out.h5ad", "--json").error()
+    assert error["kind"] == "no_space" and "out.h5ad" in error["message"]
+    assert sorted(path.name for path in folder.iterdir()) == ["filler", "store"]
+
+
+def test_a_limit_on_file_sizes(fails, vacuole, large, tmp_path):
+    store = tmp_path / "limited"
+    fails(large, "no_space", str(store), "File too large", store=store, file_size=300_000)
+    assert Done(vacuole, "ingest", store, large).code == 0
+    out = tmp_path / "out" / "slice.h5ad"
+    out.parent.mkdir()
+    error = Done(vacuole, "query", store, "-o", out, "--json", file_size=300_000).error()
+    assert error["kind"] == "no_space" and "slice.h5ad" in error["message"]
+    assert list(out.parent.iterdir()) == []
+
+
+def test_ctrl_c(vacuole, large, tmp_path):
+    """Stopped at some moment of its work, the program says so at once; the same command goes on."""
+    interrupted = 0
+    for i, seconds in enumerate([0.02, 0.05, 0.1, 0.15, 0.2, 0.3]):
+        store = tmp_path / f"store{i}"
+        command = [str(vacuole.path), "ingest", str(store), str(large), "--json"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        stopped = time.monotonic()
+        stdout, stderr = process.communicate(timeout=30)
+        if process.returncode == 130:
+            interrupted += 1
+            assert time.monotonic() - stopped < 1
+            error = json.loads(stdout)["error"]
+            assert error["kind"] == "interrupted" and error["remedy"] == "run the same command to go on"
+            assert stderr == "vacuole: interrupted; run the same command to go on\n"
+        elif process.returncode == -signal.SIGINT:
+            assert not store.exists(), "killed before the handler was there"
+        else:
+            assert process.returncode == 0, stderr
+        assert tiledbsoma.Experiment.exists(str(store)) == (process.returncode == 0) or interrupted
+        assert Done(vacuole, "ingest", store, large).code == 0
+        assert Done(vacuole, "verify", store).code == 0
+    assert interrupted >= 2
+
+
+# The command line
+
+
+def test_wrong_usage(vacuole, tmp_path):
+    for arguments in ([], ["nonsense"], ["ingest"], ["ingest", "a", "b", "--jobs", "x"], ["count", "a", "--nothing"]):
+        done = Done(vacuole, *arguments, "--json")
+        error = json.loads(done.stdout.splitlines()[-1])["error"]
+        assert done.code == 2 and error["kind"] == "usage" and error["message"] and error["remedy"]
+    done = Done(vacuole, "query", tmp_path, "-o", tmp_path / "out.csv", "--json")
+    assert done.error()["kind"] == "usage"
+
+
+def test_no_experiment(vacuole, tmp_path, h5ad):
+    for command in ("show", "count", "verify"):
+        error = Done(vacuole, command, tmp_path / "nowhere", "--json").error()
+        assert error["kind"] == "not_found" and "nowhere" in error["message"]
+    error = Done(vacuole, "ingest", "s3://bucket/atlas", h5ad, "--json").error()
+    assert error["kind"] == "unsupported" and "s3://bucket/atlas" in error["message"]

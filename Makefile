@@ -4,12 +4,13 @@ CARGO_TARGET_DIR ?= $(VACUOLE_CACHE)/target
 PYTHON ?= python3
 export VACUOLE_CACHE CARGO_TARGET_DIR
 
-.PHONY: help demo lint test
+.PHONY: help bench demo lint test
 
 help:
 	@echo 'make demo   build the program, ingest 700 real cells, query them'
 	@echo 'make test   lint, then the tests in Rust and in Python (against tiledbsoma)'
 	@echo 'make lint   cargo fmt and clippy'
+	@echo 'make bench  beside tiledbsoma and SLAF: time, memory, bytes (ARGS=--quick: the small file only)'
 
 demo:
 	@$(PYTHON) demo/demo.py
@@ -26,3 +27,8 @@ test: lint
 	VACUOLE_BIN="$(CARGO_TARGET_DIR)/debug/vacuole" \
 	VACUOLE_BIN_DIR="$(CARGO_TARGET_DIR)/debug" \
 	"$$python" -m pytest tests/python -q
+
+bench:
+	cargo build --release -p vacuole --locked
+	@python=$$($(PYTHON) .ci/python_env.py bench/requirements.txt) && \
+	"$$python" bench/bench.py --binary "$(CARGO_TARGET_DIR)/release/vacuole" --cache "$(VACUOLE_CACHE)" $(ARGS)

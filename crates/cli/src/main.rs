@@ -10,6 +10,10 @@ use clap::{Parser, Subcommand};
 use crate::error::{CliError, Kind};
 use crate::output::Output;
 
+/// glibc's keeps the blocks that an ingest has done with, and grows past the memory promised.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A versioned, searchable, queryable atlas of single-cell data, in the formats the field already reads.
 #[derive(Debug, Parser)]
 #[command(name = "vacuole", version, propagate_version = true)]

@@ -1,5 +1,7 @@
 //! `docs/cli.md` describes the program as it is. The exit codes are compared beside the code, in `src/error.rs`.
 
+#![allow(clippy::panic, reason = "tests fail by panicking")]
+
 use std::collections::BTreeSet;
 
 const PAGE: &str = include_str!("../../../docs/cli.md");

@@ -11,6 +11,6 @@ mod write;
 
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
-pub use options::{IngestOptions, Progress, Silent};
+pub use options::{IngestOptions, Progress, Resources, Silent};
 pub use plan::{Plan, Unit};
-pub use run::{IngestSummary, abort, ingest, plan_only};
+pub use run::{DryRun, IngestSummary, abort, ingest, plan_only};

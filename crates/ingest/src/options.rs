@@ -1,5 +1,7 @@
 //! What a user chooses about an ingest.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// The choices that decide what is stored. Two ingests with the same choices of the same input are the same.
@@ -25,6 +27,29 @@ impl Default for IngestOptions {
             obs_id_name: "obs_id".to_owned(),
             var_id_name: "var_id".to_owned(),
         }
+    }
+}
+
+/// What an ingest may take of the machine. It does not change what is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resources {
+    /// The most memory, in bytes; from [`Resources::LEAST_MEMORY`] on it is kept to. It grows with the ids of obs
+    /// and var, and with eight bytes for each row or column that a sparse matrix is compressed by.
+    pub memory: u64,
+    /// Where cells are kept that do not fit into memory while they are put into order; by default among the
+    /// temporary files of the experiment.
+    pub tmpdir: Option<PathBuf>,
+}
+
+impl Resources {
+    /// The least memory that an ingest can keep to.
+    pub const LEAST_MEMORY: u64 = 128 << 20;
+}
+
+impl Default for Resources {
+    /// 512 MiB.
+    fn default() -> Self {
+        Self { memory: 512 << 20, tmpdir: None }
     }
 }
 

@@ -11,6 +11,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vacuole_anndata::H5ad;
@@ -19,13 +20,13 @@ use vacuole_soma::private::{self, Digests, RecordingStore};
 use vacuole_soma::{ErrorKind, Object};
 use vacuole_store::{PRIVATE_FOLDER, Store, Uri};
 
-use crate::describe::{Contents, Context, Kept, Node, describe};
+use crate::describe::{ArrayNode, Contents, Context, Kept, Node, describe};
 use crate::error::{Error, Result};
 use crate::extras;
 use crate::fingerprint::Fingerprint;
-use crate::options::{IngestOptions, Progress};
+use crate::options::{IngestOptions, Progress, Resources};
 use crate::plan::{Plan, UnitRecord};
-use crate::write::{Target, write_dense, write_frame, write_matrix};
+use crate::write::{Budget, MatrixReader, Target, write_dense, write_frame, write_matrix};
 
 /// How many bytes of finished units may wait until they are made safe and recorded together.
 const UNRECORDED_BYTES: u64 = 64 << 20;
@@ -58,10 +59,12 @@ pub fn ingest(
     destination: &str,
     input: &Path,
     options: &IngestOptions,
+    resources: &Resources,
     progress: &dyn Progress,
 ) -> Result<IngestSummary> {
     let name = input.display().to_string();
-    let store = vacuole_store::open(&Uri::parse(destination)?)?;
+    let uri = Uri::parse(destination)?;
+    let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
     let fingerprint = Fingerprint::of(input)?;
     let open = Plan::read(&*store)?;
@@ -106,6 +109,7 @@ pub fn ingest(
             store: Arc::clone(&store),
             nodes: &nodes,
             kept: description.kept,
+            budget: Budget::new(resources, &uri),
             progress,
         };
         let (records, resumed) = run.write()?;
@@ -139,15 +143,42 @@ pub fn abort(destination: &str) -> Result<bool> {
     Ok(true)
 }
 
+/// What an ingest would do.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct DryRun {
+    /// What would be written.
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// The most bytes that would be in temporary files at a time, of cells that do not fit into memory.
+    pub spill_bytes: u64,
+}
+
 /// Describes the input and says what an ingest would do, without writing anything.
-pub fn plan_only(input: &Path, options: &IngestOptions, progress: &dyn Progress) -> Result<Plan> {
+pub fn plan_only(
+    destination: &str,
+    input: &Path,
+    options: &IngestOptions,
+    resources: &Resources,
+    progress: &dyn Progress,
+) -> Result<DryRun> {
     let name = input.display().to_string();
+    let budget = Budget::new(resources, &Uri::parse(destination)?);
     let fingerprint = Fingerprint::of(input)?;
     let stamp = WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() };
     let file = H5ad::open(input)?;
     let context = Context { input: &name, options, progress, uuid: &stamp.uuid };
     let nodes = describe(&file, &context)?.nodes;
-    Plan::new(&name, fingerprint, options, &stamp, &nodes)
+    let mut spill_bytes = 0;
+    for node in &nodes {
+        if let Node::Array(array) = node
+            && let Contents::Matrix(matrix) = &array.contents
+        {
+            let reader = MatrixReader::open(array, matrix, u64::MAX, &budget)?;
+            spill_bytes = spill_bytes.max(reader.spilled());
+        }
+    }
+    let plan = Plan::new(&name, fingerprint, options, &stamp, &nodes)?;
+    Ok(DryRun { plan, spill_bytes })
 }
 
 struct Run<'a> {
@@ -156,12 +187,13 @@ struct Run<'a> {
     store: Arc<dyn Store>,
     nodes: &'a [Node],
     kept: Kept,
+    budget: Budget,
     progress: &'a dyn Progress,
 }
 
 impl Run<'_> {
     /// Writes structures and units. Returns the record of each unit, and how many were done before.
-    fn write(&mut self) -> Result<(Vec<UnitRecord>, usize)> {
+    fn write(&self) -> Result<(Vec<UnitRecord>, usize)> {
         let total = self.plan.units.iter().map(|unit| unit.values).sum();
         self.progress.begin("writing", total);
         let units = self.plan.units_by_array();
@@ -170,53 +202,66 @@ impl Run<'_> {
             records.push(self.plan.unit_record(&*self.store, unit)?);
         }
         let resumed = records.iter().flatten().count();
-        let mut waiting: Vec<usize> = Vec::new();
-        let mut waiting_bytes = 0;
-        for node in self.nodes {
-            let Node::Array(array) = node else { continue };
-            for &position in units.get(array.path.as_str()).into_iter().flatten() {
-                let unit = &self.plan.units[position];
-                if records[position].is_some() {
-                    self.progress.advance(unit.values);
-                    continue;
-                }
-                let recording = RecordingStore::new(Arc::clone(&self.store));
-                let fragment = self.stamp.fragment_name(position);
-                let target =
-                    Target { store: &recording, array, stamp: &self.stamp, fragment: &fragment };
-                let written = match &array.contents {
-                    Contents::Matrix(matrix) => {
-                        write_matrix(&target, matrix, unit.rows.clone(), self.progress)?
+        std::thread::scope(|scope| {
+            let mut recorder = Recorder { scope, plan: self.plan, store: &*self.store, last: None };
+            let mut waiting = Vec::new();
+            let mut waiting_bytes = 0;
+            for node in self.nodes {
+                let Node::Array(array) = node else { continue };
+                let units = units.get(array.path.as_str()).map_or(&[][..], Vec::as_slice);
+                let open = units.iter().filter(|&&position| records[position].is_none());
+                let until = open.map(|&position| self.plan.units[position].rows.end).max();
+                let mut reader = None;
+                for &position in units {
+                    let unit = &self.plan.units[position];
+                    if records[position].is_some() {
+                        self.progress.advance(unit.values);
+                        continue;
                     }
-                    Contents::Frame(frame) => write_frame(&target, frame)?,
-                    Contents::Dense(dense) => write_dense(&target, dense)?,
-                };
-                if !matches!(array.contents, Contents::Matrix(_)) {
-                    self.progress.advance(unit.values);
-                }
-                let record = UnitRecord { written, files: recording.take() };
-                waiting_bytes += record.files.values().map(|file| file.size).sum::<u64>();
-                records[position] = Some(record);
-                waiting.push(position);
-                if waiting_bytes > UNRECORDED_BYTES {
-                    self.record(&records, &mut waiting)?;
-                    waiting_bytes = 0;
+                    let record = self.write_unit(array, position, until, &mut reader)?;
+                    waiting_bytes += record.files.values().map(|file| file.size).sum::<u64>();
+                    waiting.push((position, record.clone()));
+                    records[position] = Some(record);
+                    if waiting_bytes > UNRECORDED_BYTES {
+                        recorder.record(std::mem::take(&mut waiting))?;
+                        waiting_bytes = 0;
+                    }
                 }
             }
-        }
-        self.record(&records, &mut waiting)?;
+            recorder.record(waiting)?;
+            recorder.finish()
+        })?;
         Ok((records.into_iter().flatten().collect(), resumed))
     }
 
-    /// Makes finished units safe and says that they are done.
-    fn record(&self, records: &[Option<UnitRecord>], waiting: &mut Vec<usize>) -> Result<()> {
-        self.store.flush()?;
-        for position in waiting.drain(..) {
-            if let Some(record) = &records[position] {
-                self.plan.record_unit(&*self.store, position, record)?;
+    /// Writes one unit. `reader` is that of the array, whose open units end at the row `until`.
+    fn write_unit<'r>(
+        &'r self,
+        array: &'r ArrayNode,
+        position: usize,
+        until: Option<u64>,
+        reader: &mut Option<MatrixReader<'r>>,
+    ) -> Result<UnitRecord> {
+        let unit = &self.plan.units[position];
+        let recording = RecordingStore::new(Arc::clone(&self.store));
+        let fragment = self.stamp.fragment_name(position);
+        let target = Target { store: &recording, array, stamp: &self.stamp, fragment: &fragment };
+        let written = match &array.contents {
+            Contents::Matrix(matrix) => {
+                let until = until.unwrap_or(unit.rows.end);
+                let reader = match reader {
+                    Some(reader) => reader,
+                    none => none.insert(MatrixReader::open(array, matrix, until, &self.budget)?),
+                };
+                write_matrix(&target, reader, unit.rows.clone(), self.progress)?
             }
+            Contents::Frame(frame) => write_frame(&target, frame)?,
+            Contents::Dense(dense) => write_dense(&target, dense)?,
+        };
+        if !matches!(array.contents, Contents::Matrix(_)) {
+            self.progress.advance(unit.values);
         }
-        Ok(())
+        Ok(UnitRecord { written, files: recording.take() })
     }
 
     /// Makes the experiment appear. Returns the bytes of everything that was written.
@@ -276,6 +321,33 @@ impl Run<'_> {
         create::put_metadata(&*self.store, "", &root.metadata, &self.stamp)?;
         self.store.flush()?;
         Ok(digests.values().map(|file| file.size).sum())
+    }
+}
+
+/// Makes finished units safe, and says that they are done, while others are written.
+struct Recorder<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    plan: &'scope Plan,
+    store: &'scope dyn Store,
+    last: Option<ScopedJoinHandle<'scope, Result<()>>>,
+}
+
+impl Recorder<'_, '_> {
+    /// Begins to record units when those before them are recorded.
+    fn record(&mut self, units: Vec<(usize, UnitRecord)>) -> Result<()> {
+        self.finish()?;
+        let (plan, store) = (self.plan, self.store);
+        self.last = Some(self.scope.spawn(move || {
+            store.flush()?;
+            units.iter().try_for_each(|(unit, record)| plan.record_unit(store, *unit, record))
+        }));
+        Ok(())
+    }
+
+    /// Waits until all are recorded.
+    fn finish(&mut self) -> Result<()> {
+        let Some(last) = self.last.take() else { return Ok(()) };
+        last.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))
     }
 }
 

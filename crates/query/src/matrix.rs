@@ -101,7 +101,7 @@ pub(crate) fn write_csr(
     let mut stored = 0;
     let mut next = 0;
     for_each_band(array, rows, columns, |first, band| {
-        let gap = first - next;
+        let gap = gap(array, first, next)?;
         next = first + band.lengths.len();
         stored += band.columns.len() as u64;
         let lengths = std::iter::repeat_n(0, gap).chain(band.lengths.iter().copied());
@@ -134,7 +134,7 @@ pub(crate) fn write_dense(
         take(&zero, &none, None).map_err(|e| Error::arrow(array.display(), e))
     };
     for_each_band(array, rows, columns, |first, band| {
-        writer.append(&value_width.cast(&fill(first - next)?))?;
+        writer.append(&value_width.cast(&fill(gap(array, first, next)?)?))?;
         next = first + band.lengths.len();
         // Position 0 is the zero, position i + 1 value i of the band.
         let mut places = vec![0u64; band.lengths.len() * width];
@@ -183,6 +183,14 @@ pub(crate) fn column_count(object: &Object) -> Result<u64> {
     Ok(last.saturating_add(1).max(0) as u64)
 }
 
+/// How many empty rows lie between two bands.
+fn gap(array: &Array, first: usize, next: usize) -> Result<usize> {
+    first.checked_sub(next).ok_or_else(|| {
+        let message = format!("expected rows from {next} on, found row {first} again");
+        SomaError::new(ErrorKind::Corrupt, array.display(), message).into()
+    })
+}
+
 /// The type of an array's values.
 pub(crate) fn value_type(array: &Array) -> Result<DataType> {
     match array.arrow_schema().field_with_name(DATA) {
@@ -215,29 +223,12 @@ fn for_each_band(
     };
     let options = SparseReadOptions::columns(&[&d0, &d1, DATA])
         .select(vec![rows.selection(), column_selection]);
-    // Batches of one band come one after another; a band ends where a batch begins behind all rows before.
-    let mut band: Vec<RecordBatch> = Vec::new();
-    let mut last = i64::MIN;
-    for batch in array.read_sparse(&options)? {
-        let batch = batch?;
-        let (low, high) = ends(&batch);
-        if low > last && !band.is_empty() {
-            let (first, rows) = compress(array, rows, columns, &std::mem::take(&mut band))?;
-            each(first, rows)?;
-        }
-        last = last.max(high);
-        band.push(batch);
-    }
-    if !band.is_empty() {
-        let (first, rows) = compress(array, rows, columns, &band)?;
+    let mut read = array.read_sparse(&options)?;
+    while let Some(band) = read.next_band() {
+        let (first, rows) = compress(array, rows, columns, &band?)?;
         each(first, rows)?;
     }
     Ok(())
-}
-
-fn ends(batch: &RecordBatch) -> (i64, i64) {
-    let coordinates = batch.column(0).as_primitive::<Int64Type>().values();
-    coordinates.iter().fold((i64::MAX, i64::MIN), |(low, high), &c| (low.min(c), high.max(c)))
 }
 
 /// Puts the cells of a band into rows, each by rising column.

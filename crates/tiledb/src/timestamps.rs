@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 /// The name of a stored object that belongs to a time: `__<t1>_<t2>_<uuid>[_<version>]`.
 ///
 /// Times are milliseconds since 1970, `t1 <= t2`; a single write has the same time twice. Readers split
-/// at underscores, so the uuid holds neither `_` nor `.`.
+/// at underscores, so the uuid holds neither `_` nor `.`; as part of a path and of a line it holds neither
+/// `/` nor control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimestampedName {
     /// The earliest time of what the object holds.
@@ -43,7 +44,8 @@ impl TimestampedName {
             None => None,
             Some(version) => Some(number(version).ok_or_else(fault)?),
         };
-        if start > end || next().is_some() || uuid.contains('.') {
+        let foreign = |c: char| c == '.' || c == '/' || c.is_control();
+        if start > end || next().is_some() || uuid.contains(foreign) {
             return Err(fault());
         }
         Ok(Self { start, end, uuid, version })
@@ -96,6 +98,14 @@ mod tests {
     fn names_that_would_be_looked_up_differently_are_refused() {
         for name in ["__01_1_a_22", "__1_+1_a_22", "__1_1_a_022", "__1_18446744073709551616_a_22"] {
             assert!(TimestampedName::parse(name).is_err(), "{name}");
+        }
+    }
+
+    /// Consolidated commits are lines of names.
+    #[test]
+    fn line_feeds_and_slashes_are_refused() {
+        for name in ["__1_2_v\n\0s_2", "__1_2_a/b_2", "__1_2_a\r_22"] {
+            assert!(TimestampedName::parse(name).is_err(), "{name:?}");
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! `data/array/make.py` has the arrays' values.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use serde_json::json;
-use vacuole_ingest::{IngestOptions, Progress, abort, ingest, plan_only};
+use vacuole_ingest::{IngestOptions, Progress, Resources, abort, ingest, plan_only};
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
@@ -40,6 +40,12 @@ pub(crate) struct Arguments {
     /// Use so many threads [default: all]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// Take so much memory at the most, as 256MiB or 2GiB
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = memory)]
+    memory: u64,
+    /// Put what does not fit into memory here [default: the experiment's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    tmpdir: Option<PathBuf>,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -71,16 +77,22 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         obs_id_name: arguments.obs_id_name,
         var_id_name: arguments.var_id_name,
     };
+    let resources = Resources { memory: arguments.memory, tmpdir: arguments.tmpdir };
     let Some(input) = &arguments.input else { return Ok(()) };
     let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
     if arguments.dry_run {
-        let plan = plan_only(input, &options, &progress)?;
-        output.result(&plan, || {
+        let run = plan_only(experiment, input, &options, &resources, &progress)?;
+        output.result(&run, || {
+            let plan = &run.plan;
             let values: u64 = plan.units.iter().map(|unit| unit.values).sum();
             let arrays = plan.units.iter().map(|unit| unit.array.as_str());
             let arrays = arrays.collect::<std::collections::BTreeSet<_>>();
+            let spilled = match run.spill_bytes {
+                0 => String::new(),
+                most => format!("; up to {} of temporary files", bytes(most)),
+            };
             format!(
-                "{experiment}: would write {} fragments of {} arrays, from {values} values of {}",
+                "{experiment}: would write {} fragments of {} arrays, from {values} values of {}{spilled}",
                 plan.units.len(),
                 arrays.len(),
                 input.display()
@@ -88,7 +100,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         });
         return Ok(());
     }
-    let summary = ingest(experiment, input, &options, &progress)?;
+    let summary = ingest(experiment, input, &options, &resources, &progress)?;
     progress.clear();
     output.result(&summary, || {
         if summary.unchanged {
@@ -107,6 +119,19 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         )
     });
     Ok(())
+}
+
+/// A number of bytes, as `256MiB`; no less than an ingest can keep to.
+fn memory(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let unit =
+        units.iter().find_map(|&(unit, bits)| Some((text.strip_suffix(unit)?, 1u64 << bits)));
+    let number: Option<u64> = unit.and_then(|(number, _)| number.trim_end().parse().ok());
+    match number.and_then(|number| number.checked_mul(unit?.1)) {
+        Some(size) if size >= Resources::LEAST_MEMORY => Ok(size),
+        Some(_) => Err(format!("expected at least {}", bytes(Resources::LEAST_MEMORY))),
+        None => Err("expected a number of KiB, MiB or GiB, as 512MiB".to_owned()),
+    }
 }
 
 /// Progress on a terminal, warnings as messages.
@@ -138,5 +163,20 @@ impl Progress for Bars<'_> {
     fn warn(&self, message: &str) {
         let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
         bar.suspend(|| self.output.message(&format!("warning: {message}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_has_a_unit_and_a_least_size() {
+        assert_eq!(memory("512MiB"), Ok(512 << 20));
+        assert_eq!(memory("2 GiB"), Ok(2 << 30));
+        assert_eq!(memory("131072KiB"), Ok(128 << 20));
+        for wrong in ["", "512", "MiB", "-1GiB", "1.5GiB", "127MiB", "99999999999TiB"] {
+            assert!(memory(wrong).is_err(), "{wrong}");
+        }
     }
 }

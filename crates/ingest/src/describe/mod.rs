@@ -283,14 +283,11 @@ fn describe_raw(
     let path = join("ms", "raw");
     let layers = join(&path, "X");
     let mut members = Vec::new();
-    match raw.x {
-        Some(x) => {
-            let shape = (n_obs, raw.var.n_rows());
-            // The reference calls raw's layer `data`, whatever X's is called.
-            tree.matrix(context, "raw/X", &join(&layers, "data"), x, shape)?;
-            members.push(member("data", "data", MemberKind::Array));
-        }
-        None => {}
+    if let Some(x) = raw.x {
+        let shape = (n_obs, raw.var.n_rows());
+        // The reference calls raw's layer `data`, whatever X's is called.
+        tree.matrix(context, "raw/X", &join(&layers, "data"), x, shape)?;
+        members.push(member("data", "data", MemberKind::Array));
     }
     tree.group(layers, SomaType::Collection, members);
     for (name, element) in &raw.varm {

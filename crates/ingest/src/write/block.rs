@@ -135,7 +135,8 @@ impl Block {
         let rows: Vec<Range<usize>> = self.rows().collect();
         let mut columns = mutable(std::mem::take(&mut self.columns).into_inner());
         let mut values = mutable(std::mem::take(&mut self.values));
-        let (size, entries) = (geometry.size, rows.iter().map(ExactSizeIterator::len).sum::<usize>());
+        let (size, entries) =
+            (geometry.size, rows.iter().map(ExactSizeIterator::len).sum::<usize>());
         let mut sorted = Sorted::default();
         let mut kept = 0;
         let mut indptr = vec![0];
@@ -246,6 +247,48 @@ impl Ordered {
     }
 }
 
+/// A block of cells that come in the global order.
+#[derive(Debug, Default)]
+pub(crate) struct OrderedBuilder {
+    columns: Vec<u32>,
+    values: Vec<u8>,
+    runs: Vec<Run>,
+    before: Vec<u32>,
+}
+
+impl OrderedBuilder {
+    /// The bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let runs = self.runs.len() * (size_of::<Run>() + size_of::<u32>());
+        self.columns.len() * size_of::<u32>() + self.values.len() + runs
+    }
+
+    /// Adds cells of one row, counted from the first of the block.
+    pub(crate) fn add(&mut self, row: u32, columns: impl Iterator<Item = u32>, values: &[u8]) {
+        let start = self.columns.len() as u32;
+        self.before.push(start);
+        self.runs.push(Run { tile: 0, start, row });
+        self.columns.extend(columns);
+        self.values.extend_from_slice(values);
+    }
+
+    /// The block, and this as if it were new.
+    pub(crate) fn take(&mut self, first_row: u64, size: usize) -> Ordered {
+        let Self { columns, values, runs, mut before } = std::mem::take(self);
+        before.push(columns.len() as u32);
+        Ordered {
+            first_row,
+            columns: columns.into(),
+            values: Buffer::from_vec(values),
+            size,
+            runs,
+            before,
+            duplicates: 0,
+            looked_at: 0,
+        }
+    }
+}
+
 /// The entries of one row, sorted by column.
 #[derive(Default)]
 struct Sorted {
@@ -335,7 +378,10 @@ pub(crate) mod tests {
         }
         let values = cells.values.as_chunks().0.iter().map(|raw| u16::from_le_bytes(*raw));
         let places = cells.rows.iter().zip(&cells.columns);
-        places.zip(values).map(|((&row, &column), value)| (row as u64, column as u64, value)).collect()
+        places
+            .zip(values)
+            .map(|((&row, &column), value)| (row as u64, column as u64, value))
+            .collect()
     }
 
     pub(crate) fn block(first_row: u64, rows: &[Vec<(u32, u16)>]) -> Block {

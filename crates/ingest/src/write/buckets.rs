@@ -18,6 +18,9 @@ use crate::error::Result;
 /// The largest segment, in bytes: what one reading or writing of the file moves.
 const SEGMENT: u64 = 256 << 10;
 
+/// The smallest one, for values of any size.
+const LEAST_SEGMENT: u64 = 1 << 10;
+
 /// The bytes of line and count.
 const HEAD: usize = 8;
 
@@ -31,7 +34,8 @@ pub(super) const STRIP: u64 = 1 << 16;
 pub(super) fn record_bytes(cells: u64, lines: u64, size: usize) -> u64 {
     let each = (size + PLACE) as u64;
     // A record that ends with its segment goes on in the next.
-    let heads = cells.min(lines.saturating_add(cells.saturating_mul(each) / SEGMENT + 1));
+    let cut = cells.saturating_mul(each) / LEAST_SEGMENT + 1;
+    let heads = cells.min(lines.saturating_add(cut));
     cells.saturating_mul(each).saturating_add(heads.saturating_mul(HEAD as u64))
 }
 
@@ -64,10 +68,9 @@ impl Buckets {
     pub(super) fn new(buckets: usize, size: usize, most: u64, tmpdir: PathBuf) -> Self {
         // Half of the memory is for segments that are not full, of which each bucket has one.
         let share = most / 2 / (buckets as u64).max(1);
-        let least = (HEAD + PLACE + size).max(1 << 10);
         Self {
             size,
-            segment: (share.min(SEGMENT) as usize).max(least),
+            segment: share.clamp(LEAST_SEGMENT, SEGMENT) as usize,
             most: most / 2,
             kept: 0,
             spill: Spill::new(tmpdir),
@@ -221,10 +224,10 @@ mod tests {
                 buckets.add(*bucket, *line, cells.iter().map(|cell| cell.0), &values).unwrap();
                 expected[*bucket].extend(cells.iter().map(|&(place, value)| (*line, place, value)));
             }
-            let bytes: u64 = records.iter().map(|record| record.2.len() as u64).sum::<u64>() * 6;
-            let lines = records.len() as u64;
-            prop_assert!(buckets.spilled() <= record_bytes(bytes / 6, lines + bytes / 512, 4));
-            prop_assert!(bytes <= most / 2 + 4 * (1 << 10) || buckets.spilled() > 0);
+            let cells = records.iter().map(|record| record.2.len() as u64).sum();
+            let bytes = record_bytes(cells, records.len() as u64, 4);
+            prop_assert!(buckets.spilled() <= bytes);
+            prop_assert!(cells * 6 <= most / 2 + (most / 2).max(4 << 10) || buckets.spilled() > 0);
             for (bucket, expected) in expected.into_iter().enumerate() {
                 let mut found = Vec::new();
                 while let Some(mut records) = buckets.take(bucket).unwrap() {

@@ -12,7 +12,7 @@ use vacuole_tiledb::schema::ArraySchema;
 
 use super::Target;
 use super::block::{Cells, Ordered};
-use crate::error::{Result, in_object};
+use crate::error::{Error, Result, in_object};
 
 thread_local! {
     /// The cells of the tile that a thread encodes; kept, so that memory is not taken anew for each tile.
@@ -31,7 +31,11 @@ pub(super) struct TileCutter<'a> {
 
 impl<'a> TileCutter<'a> {
     /// Sends tiles in order. `bytes` bounds the cells that are filtered at a time.
-    pub(super) fn new(target: &Target<'a>, bytes: u64, tiles: SyncSender<Vec<EncodedTile>>) -> Self {
+    pub(super) fn new(
+        target: &Target<'a>,
+        bytes: u64,
+        tiles: SyncSender<Vec<EncodedTile>>,
+    ) -> Self {
         let schema = &target.array.schema;
         // Coordinates take a byte or two when they are filtered, values may stay what they are.
         let cell = super::value_size(schema) as u64 + 2;
@@ -41,14 +45,12 @@ impl<'a> TileCutter<'a> {
         Self { schema, path, batch, waiting: Cells::default(), tiles }
     }
 
-    /// Adds the next cells in global order. Returns whether tiles are still taken.
-    pub(super) fn add(&mut self, block: &Ordered) -> Result<bool> {
+    /// Adds the next cells in global order.
+    pub(super) fn add(&mut self, block: &Ordered) -> Result<()> {
         let capacity = self.schema.capacity as usize;
         let total = self.waiting.len() + block.len();
         let full = total / capacity * capacity;
-        if !self.write(block, full)? {
-            return Ok(false);
-        }
+        self.write(block, full)?;
         if full > 0 {
             let left = full - self.waiting.len();
             self.waiting.clear();
@@ -56,27 +58,29 @@ impl<'a> TileCutter<'a> {
         } else {
             block.copy(0..block.len(), &mut self.waiting);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Writes what is left.
     pub(super) fn finish(self) -> Result<()> {
         let count = self.waiting.len();
-        self.write(&Ordered::default(), count).map(drop)
+        self.write(&Ordered::default(), count)
     }
 
     /// Writes the first `count` cells of those that wait and of a block.
-    fn write(&self, block: &Ordered, count: usize) -> Result<bool> {
+    fn write(&self, block: &Ordered, count: usize) -> Result<()> {
         let capacity = self.schema.capacity as usize;
         let starts: Vec<usize> = (0..count).step_by(capacity).collect();
         for starts in starts.chunks(self.batch) {
             let encode = |&start: &usize| self.encode(block, start..(start + capacity).min(count));
             let tiles = starts.par_iter().map(encode).collect::<Result<Vec<_>>>()?;
             if self.tiles.send(tiles).is_err() {
-                return Ok(false);
+                // The writer has failed, and says why.
+                let message = "writing has stopped".to_owned();
+                return Err(Error::Unfit { object: self.path.to_owned(), message });
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Encodes some of the cells, those that wait coming first.
@@ -88,7 +92,10 @@ impl<'a> TileCutter<'a> {
             // Fewer wait than a tile has, so that they are all in the first.
             tile.append(&self.waiting);
         }
-        block.copy(cells.start.saturating_sub(waiting)..cells.end.saturating_sub(waiting), &mut tile);
+        block.copy(
+            cells.start.saturating_sub(waiting)..cells.end.saturating_sub(waiting),
+            &mut tile,
+        );
         let count = tile.len() as u64;
         let Cells { rows, columns, values } = tile;
         let (rows, columns) = (Buffer::from_vec(rows), Buffer::from_vec(columns));

@@ -1,7 +1,7 @@
 //! Dense arrays as fragments.
 
 use vacuole_soma::FragmentSink;
-use vacuole_tiledb::fragment::{FieldData, dense_tile_counts, encode_tile};
+use vacuole_tiledb::fragment::{FieldData, dense_tile_counts, encode_dense_tile};
 use vacuole_tiledb::schema::Range;
 
 use super::{Target, cells};
@@ -29,7 +29,8 @@ pub(crate) fn write_dense(target: &Target<'_>, contents: &DenseContents) -> Resu
     let size = attribute.cell_size();
     let name = target.stamp.structure_name().to_string();
     let path = &target.array.path;
-    let mut sink = FragmentSink::dense(target.store, path, schema, &name, target.fragment, region);
+    let mut sink =
+        FragmentSink::dense(target.store, path, schema, &name, target.fragment, region.clone());
     let tile_cells: u64 = extents.iter().product();
     // One dimension is a matrix of one row.
     let two = |values: &[u64]| match *values {
@@ -52,7 +53,7 @@ pub(crate) fn write_dense(target: &Target<'_>, contents: &DenseContents) -> Resu
             }
         }
         let field = FieldData { data: &data, ..FieldData::default() };
-        sink.push(in_object(encode_tile(schema, tile_cells, &[field], &[]), path)?)?;
+        sink.push(in_object(encode_dense_tile(schema, &region, tile, &[field]), path)?)?;
     }
     sink.finish()?;
     Ok(true)

@@ -1,24 +1,35 @@
 //! Units of work: cells of the input as fragments of an array.
 //!
-//! Frames go tile by tile, matrices band by band of their rows: a band is put into the array's global order,
-//! cut into tiles, and the tiles are filtered on all threads. Memory holds one band and the tiles cut from it.
+//! Frames go tile by tile. Matrices are read in blocks, whose cells come in the array's global order; blocks
+//! are cut into tiles, and the tiles are filtered on all threads, while the next block is read and the tiles
+//! before are written. What a block holds is bounded; where a matrix is not stored in the order of its blocks,
+//! its cells are sorted into buckets first, in memory or in a file.
 
-pub(crate) mod band;
+mod ahead;
+mod block;
+mod buckets;
+mod budget;
 pub(crate) mod cells;
 mod columns;
 mod cutter;
 mod dense;
+mod dense_rows;
 mod frame;
 mod matrix;
+mod rows;
+mod spill;
+mod strips;
 
+pub(crate) use budget::Budget;
 pub(crate) use dense::write_dense;
 pub(crate) use frame::write_frame;
-pub(crate) use matrix::{plan_rows, write_matrix};
+pub(crate) use matrix::{MatrixReader, plan_rows, write_matrix};
 
 use vacuole_soma::FragmentSink;
 use vacuole_soma::create::WriteStamp;
 use vacuole_store::Store;
 use vacuole_tiledb::TimestampedName;
+use vacuole_tiledb::schema::ArraySchema;
 
 use crate::describe::ArrayNode;
 
@@ -36,4 +47,9 @@ impl<'a> Target<'a> {
         let array = self.array;
         FragmentSink::sparse(self.store, &array.path, &array.schema, &schema_name, self.fragment)
     }
+}
+
+/// The bytes of a value of an array's first attribute.
+fn value_size(schema: &ArraySchema) -> usize {
+    schema.attributes.first().map_or(1, |attribute| attribute.cell_size())
 }

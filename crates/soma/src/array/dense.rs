@@ -3,7 +3,7 @@
 use arrow_array::ArrayRef;
 use arrow_schema::DataType;
 use vacuole_tiledb::Error as FormatError;
-use vacuole_tiledb::fragment::{Field, dense_tile_counts};
+use vacuole_tiledb::fragment::{Field, dense_tile_counts, space_tile_cells};
 use vacuole_tiledb::schema::{Layout, Range};
 
 use super::fragment::Fragment;
@@ -128,7 +128,7 @@ impl Array {
             return Err(Error::corrupt(self.display(), "a dense fragment without integer ranges"));
         }
         let cell = attribute.cell_size();
-        let tile_cells = axes.iter().map(|axis| axis.extent as u64).product::<u64>();
+        let tile_cells = space_tile_cells(&fragment.schema).in_object(self.display())?;
         if fragment.metadata.footer.last_tile_cells != tile_cells {
             let found = fragment.metadata.footer.last_tile_cells;
             let message = format!("expected space tiles of {tile_cells} cells, found {found}");
@@ -144,7 +144,7 @@ impl Array {
                 let first_tile = (first - axis.start) / axis.extent;
                 let origin = axis.start + (first_tile + index as i64) * axis.extent;
                 let low = origin.max(first).max(axis.low);
-                let high = (origin + axis.extent - 1).min(last).min(axis.high);
+                let high = origin.saturating_add(axis.extent - 1).min(last).min(axis.high);
                 parts.push((origin, low, high));
             }
             if parts.iter().any(|(_, low, high)| low > high) {

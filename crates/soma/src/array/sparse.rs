@@ -444,19 +444,11 @@ impl Array {
 }
 
 impl SparseRead<'_> {
-    /// The schema of the batches.
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-}
-
-impl Iterator for SparseRead<'_> {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+    /// All batches of the next band that has cells. No later band has cells of the same first coordinates.
+    pub fn next_band(&mut self) -> Option<Result<Vec<RecordBatch>>> {
         loop {
-            if let Some(batch) = self.ready.pop_front() {
-                return Some(Ok(batch));
+            if !self.ready.is_empty() {
+                return Some(Ok(self.ready.drain(..).collect()));
             }
             let band = self.bands.pop_front()?;
             match self.array.read_band(&self.plan, &band) {
@@ -467,6 +459,25 @@ impl Iterator for SparseRead<'_> {
                 }
             }
         }
+    }
+
+    /// The schema of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+}
+
+impl Iterator for SparseRead<'_> {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ready.is_empty() {
+            match self.next_band()? {
+                Ok(batches) => self.ready = batches.into(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.ready.pop_front().map(Ok)
     }
 }
 

@@ -7,6 +7,7 @@
 mod encode;
 mod footer;
 mod metadata;
+mod numbers;
 mod rtree;
 mod space_tile;
 mod statistics;

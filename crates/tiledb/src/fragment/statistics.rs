@@ -4,7 +4,7 @@
 //! wrong one gives wrong answers, so these are computed exactly as it computes them: sequentially, sums of
 //! floats in f64, sums of integers saturating, nulls left out, and a NaN replacing what came before it.
 
-use super::FieldData;
+use super::{FieldData, numbers};
 use crate::datatype::{Datatype, Numeric};
 use crate::schema::Attribute;
 use crate::schema::range::{float, signed, unsigned};
@@ -72,6 +72,7 @@ pub(super) fn of_tile(
     inside: Option<&[u8]>,
 ) -> FieldStatistics {
     let FieldData { data, offsets, validity } = *field;
+    let all = inside.is_none() && validity.is_none();
     let inside = |cell: usize| inside.is_none_or(|inside| inside.get(cell) != Some(&0));
     let null_count = validity.unwrap_or_default().iter().enumerate();
     let null_count = null_count.filter(|&(cell, &valid)| valid == 0 && inside(cell)).count() as u64;
@@ -96,11 +97,21 @@ pub(super) fn of_tile(
         text_min_max(cells, &mut statistics);
     }
     macro_rules! numbers {
-        ($type:ty, $sum:ident) => {{
+        ($type:ty, $sum:ident, $all:path) => {{
             let (cells, _) = data.as_chunks::<{ size_of::<$type>() }>();
+            let has_min_max = kind.has_min_max && !kind.is_text();
+            if all {
+                let (min, max, sum) = $all(cells);
+                if has_min_max {
+                    statistics.min = min.to_le_bytes().to_vec();
+                    statistics.max = max.to_le_bytes().to_vec();
+                }
+                statistics.sum = sum;
+                return statistics;
+            }
             let values = cells.iter().map(|raw| <$type>::from_le_bytes(*raw)).enumerate();
             let values = values.filter(|(cell, _)| valid(*cell)).map(|(_, value)| value);
-            if kind.has_min_max && !kind.is_text() {
+            if has_min_max {
                 let (mut min, mut max) = (<$type>::MAX, <$type>::MIN);
                 for value in values.clone() {
                     // A comparison with NaN is false, so that a NaN takes the place of what was there.
@@ -110,23 +121,21 @@ pub(super) fn of_tile(
                 statistics.min = min.to_le_bytes().to_vec();
                 statistics.max = max.to_le_bytes().to_vec();
             }
-            if kind.has_sum {
-                statistics.sum = $sum(values.map(|value| value.into()));
-            }
+            statistics.sum = $sum(values.map(|value| value.into()));
         }};
     }
     match (kind.datatype.numeric(), kind.datatype.size()) {
         _ if !kind.has_sum => {}
-        (Numeric::Signed, 1) => numbers!(i8, sum_signed),
-        (Numeric::Signed, 2) => numbers!(i16, sum_signed),
-        (Numeric::Signed, 4) => numbers!(i32, sum_signed),
-        (Numeric::Signed, _) => numbers!(i64, sum_signed),
-        (Numeric::Unsigned, 1) => numbers!(u8, sum_unsigned),
-        (Numeric::Unsigned, 2) => numbers!(u16, sum_unsigned),
-        (Numeric::Unsigned, 4) => numbers!(u32, sum_unsigned),
-        (Numeric::Unsigned, _) => numbers!(u64, sum_unsigned),
-        (Numeric::Float, 4) => numbers!(f32, sum_floats),
-        (Numeric::Float, _) => numbers!(f64, sum_floats),
+        (Numeric::Signed, 1) => numbers!(i8, sum_signed, numbers::i8s),
+        (Numeric::Signed, 2) => numbers!(i16, sum_signed, numbers::i16s),
+        (Numeric::Signed, 4) => numbers!(i32, sum_signed, numbers::i32s),
+        (Numeric::Signed, _) => numbers!(i64, sum_signed, numbers::i64s),
+        (Numeric::Unsigned, 1) => numbers!(u8, sum_unsigned, numbers::u8s),
+        (Numeric::Unsigned, 2) => numbers!(u16, sum_unsigned, numbers::u16s),
+        (Numeric::Unsigned, 4) => numbers!(u32, sum_unsigned, numbers::u32s),
+        (Numeric::Unsigned, _) => numbers!(u64, sum_unsigned, numbers::u64s),
+        (Numeric::Float, 4) => numbers!(f32, sum_floats, numbers::f32s),
+        (Numeric::Float, _) => numbers!(f64, sum_floats, numbers::f64s),
     }
     // libtiledb leaves the places of a tile of nulls as they are: zeros.
     if validity.is_some_and(|validity| validity.len() as u64 == null_count) {
@@ -192,7 +201,7 @@ fn text_min_max<'a>(mut cells: impl Iterator<Item = &'a [u8]>, statistics: &mut 
 }
 
 /// Stops at the first overflow, holding the limit.
-fn sum_signed(values: impl Iterator<Item = i64>) -> [u8; 8] {
+pub(super) fn sum_signed(values: impl Iterator<Item = i64>) -> [u8; 8] {
     let mut sum = 0i64;
     for value in values {
         match sum.checked_add(value) {
@@ -207,7 +216,7 @@ fn sum_signed(values: impl Iterator<Item = i64>) -> [u8; 8] {
 }
 
 /// Stops at the first overflow, holding the limit.
-fn sum_unsigned(values: impl Iterator<Item = u64>) -> [u8; 8] {
+pub(super) fn sum_unsigned(values: impl Iterator<Item = u64>) -> [u8; 8] {
     let mut sum = 0u64;
     for value in values {
         match sum.checked_add(value) {
@@ -225,13 +234,20 @@ fn sum_unsigned(values: impl Iterator<Item = u64>) -> [u8; 8] {
 fn sum_floats(values: impl Iterator<Item = f64>) -> [u8; 8] {
     let mut sum = 0f64;
     for value in values {
-        if (sum < 0.0) == (value < 0.0) && sum.abs() > f64::MAX - value.abs() {
-            sum = if sum < 0.0 { f64::MIN } else { f64::MAX };
-            break;
+        match add_float(sum, value) {
+            Ok(next) => sum = next,
+            Err(limit) => return limit.to_le_bytes(),
         }
-        sum += value;
     }
     sum.to_le_bytes()
+}
+
+/// The sum, or the limit at which sums stop.
+pub(super) fn add_float(sum: f64, value: f64) -> Result<f64, f64> {
+    if (sum < 0.0) == (value < 0.0) && sum.abs() > f64::MAX - value.abs() {
+        return Err(if sum < 0.0 { f64::MIN } else { f64::MAX });
+    }
+    Ok(sum + value)
 }
 
 #[cfg(test)]

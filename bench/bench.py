@@ -1,0 +1,241 @@
+"""Vacuole beside tiledbsoma, and SLAF for ingest: seconds, peak memory, stored bytes, in one run on generated files.
+
+    make bench                          both sizes, which takes some minutes
+    make bench ARGS="--quick"           the small one
+    make bench ARGS="--only ingest,scan --repeats 5 --out table.md"
+
+Each step is a process of its own and is repeated; the table has the median, and the ratio of the others' time to ours.
+Times of Python are without imports. Files are in the system's cache. Prints a table in Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+MIB = 1 << 20
+MOST_MEMORY = 20 << 30
+# Cells, genes, and non-zeros in a cell on average.
+SIZES = [(10_000, 20_000, 1_800), (50_000, 30_000, 2_800)]
+LUNG = "tissue == 'lung'"
+# Steps in which the reference reads either store.
+READS = {
+    "scan": "read: all of X",
+    "tissue": "read: one tissue, to AnnData",
+    "genes": "read: 3 genes, to AnnData",
+    "cells": "read: 1,000 random cells, to AnnData",
+    "obs_filter": "read: obs by a filter",
+}
+STEPS = ["ingest", "stored", "export", "query", *READS]
+
+
+@dataclass
+class Measured:
+    seconds: float
+    memory: int
+
+    def __str__(self) -> str:
+        return f"{seconds(self.seconds)}, {self.memory / MIB:,.0f} MiB"
+
+
+class Failed(Exception):
+    pass
+
+
+def limit() -> None:
+    """So that a fault of ours does not take the machine along. tiledbsoma reserves more than it uses."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+
+
+def run(command: list) -> Measured:
+    """Seconds as the program prints them, or of the whole process, and the most memory that it held."""
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as messages:
+        command = [str(part) for part in command]
+        bounded = None if command[0] == sys.executable else limit
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, preexec_fn=bounded)
+        stdout = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        elapsed = time.perf_counter() - start
+        if process.returncode:
+            messages.seek(0)
+            said = messages.read().decode(errors="replace").strip().splitlines()
+            raise Failed(said[-1] if said else f"exit code {process.returncode}")
+    try:
+        elapsed = json.loads(stdout.splitlines()[-1])["seconds"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        pass
+    return Measured(elapsed, usage.ru_maxrss * 1024)
+
+
+def median(runs: list[Measured]) -> Measured:
+    return Measured(statistics.median(r.seconds for r in runs), max(r.memory for r in runs))
+
+
+def seconds(value: float) -> str:
+    return f"{value:.2f} s" if value < 10 else f"{value:,.0f} s"
+
+
+def stored(path: Path) -> int:
+    return (
+        sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
+    )
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)
+
+
+class Bench:
+    def __init__(self, binary: Path, folder: Path, repeats: int, only: set[str]):
+        self.binary, self.folder, self.repeats, self.only = binary, folder, repeats, only
+        self.rows: list[list[str]] = []
+        self.notices: list[str] = []
+
+    def reference(self, step: str, *arguments) -> list:
+        return [sys.executable, HERE / "reference.py", step, *arguments]
+
+    def vacuole(self, *arguments) -> list:
+        return [self.binary, "--quiet", *arguments]
+
+    def measure(self, name: str, commands: dict[str, list], makes: Path | None = None) -> dict[str, Measured]:
+        """Runs the commands in turns, so that what else the machine does falls on all. What fails is left out."""
+        runs: dict[str, list[Measured]] = {}
+        for turn in range(self.repeats):
+            for who, command in commands.items():
+                if makes:
+                    remove(makes / who)
+                print(f"{name}: {who}, {turn + 1} of {self.repeats}", file=sys.stderr)
+                try:
+                    runs.setdefault(who, []).append(run(command))
+                except Failed as error:
+                    notice = f"{name}: {who} failed: {error}"
+                    self.notices.append(notice)
+                    print(notice, file=sys.stderr)
+        return {who: median(measured) for who, measured in runs.items() if measured}
+
+    def row(self, name: str, measured: dict[str, Measured]) -> None:
+        if ours := measured.get("vacuole"):
+            cells = [str(measured[who]) if who in measured else "" for who in ("vacuole", "tiledbsoma", "slaf")]
+            ratio = f"{measured['tiledbsoma'].seconds / ours.seconds:.1f}" if "tiledbsoma" in measured else ""
+            self.rows.append([name, *cells, ratio])
+
+    def wants(self, *steps: str) -> bool:
+        return not self.only or bool(self.only & set(steps))
+
+    def size(self, cells: int, genes: int, h5ad: Path) -> None:
+        stores = self.folder / f"{cells}"
+        stores.mkdir()
+        ours, theirs, slaf = (stores / who for who in ("vacuole", "tiledbsoma", "slaf"))
+        ingests = {
+            "vacuole": self.vacuole("ingest", ours, h5ad),
+            "tiledbsoma": self.reference("ingest", h5ad, theirs),
+        }
+        if self.wants("ingest", "stored"):
+            ingests["slaf"] = self.reference("ingest_slaf", h5ad, slaf)
+        repeats, self.repeats = self.repeats, self.repeats if self.wants("ingest") else 1
+        measured = self.measure("ingest", ingests, stores)
+        self.repeats = repeats
+        self.rows.append(
+            [f"**{cells:,} cells × {genes:,} genes, {stored(h5ad) / MIB:,.0f} MiB of H5AD**", "", "", "", ""]
+        )
+        if self.wants("ingest"):
+            self.row("ingest", measured)
+        if self.wants("stored"):
+            sizes = {who: stored(stores / who) for who in measured}
+            shown = [
+                f"{sizes[who] / MIB:,.0f} MiB" if who in sizes else "" for who in ("vacuole", "tiledbsoma", "slaf")
+            ]
+            ratio = sizes["tiledbsoma"] / sizes["vacuole"] if {"vacuole", "tiledbsoma"} <= sizes.keys() else None
+            self.rows.append(["stored", *shown, f"{ratio:.2f}" if ratio else ""])
+        remove(slaf)
+        if {"vacuole", "tiledbsoma"} - measured.keys():
+            return
+        out = self.folder / "out"
+        out.mkdir(exist_ok=True)
+        if self.wants("export"):
+            if subprocess.run([self.binary, "export", "--help"], capture_output=True).returncode:
+                self.notices.append("export: this vacuole has no such command")
+            else:
+                exports = {
+                    "vacuole": self.vacuole("export", ours, out / "vacuole.h5ad"),
+                    "tiledbsoma": self.reference("export", theirs, out / "tiledbsoma.h5ad"),
+                }
+                self.row("export to H5AD", self.measure("export", exports))
+        if self.wants("query"):
+            queries = {
+                "vacuole": self.vacuole("query", ours, "--obs", LUNG, "-o", out / "vacuole.h5ad"),
+                "tiledbsoma": self.reference("query", theirs, out / "tiledbsoma.h5ad"),
+            }
+            self.row("query: one tissue, to H5AD", self.measure("query", queries))
+        remove(out)
+        for step, name in READS.items():
+            if self.wants(step):
+                stores_read = {"vacuole": ours, "tiledbsoma": theirs}
+                commands = {who: self.reference(step, store) for who, store in stores_read.items()}
+                self.row(name, self.measure(step, commands))
+
+    def table(self) -> str:
+        head = ["", "vacuole", "tiledbsoma", "SLAF", "ratio"]
+        lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * 5, *self.rows]]
+        about = (
+            f"Seconds (median of {self.repeats}) and peak memory; {os.cpu_count()} cores, {platform.machine()}. "
+            "Ratio: of seconds or bytes, tiledbsoma to vacuole. "
+            "Rows named read: tiledbsoma reads the store that either made."
+        )
+        return "\n".join([*lines, "", about, *(f"- {notice}" for notice in dict.fromkeys(self.notices))])
+
+
+def input_file(cache: Path, cells: int, genes: int, nonzeros: int) -> Path:
+    generator = HERE / "make_h5ad.py"
+    path = cache / f"{cells}x{genes}-{nonzeros}.h5ad"
+    if not path.exists() or path.stat().st_mtime < generator.stat().st_mtime:
+        print(f"making {path}", file=sys.stderr)
+        arguments = ["--cells", cells, "--genes", genes, "--nonzeros", nonzeros]
+        subprocess.run([sys.executable, generator, path, *map(str, arguments)], check=True)
+    # Into the system's cache, in pieces: the memory of this process counts for those it starts.
+    with open(path, "rb") as file:
+        while file.read(MIB):
+            pass
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the small size only")
+    parser.add_argument("--only", help=f"some of the steps, separated by commas: {', '.join(STEPS)}")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="write the table to a file too")
+    parser.add_argument("--binary", type=Path, required=True, help="the program, built for release")
+    parser.add_argument("--cache", type=Path, required=True, help="where inputs are kept")
+    arguments = parser.parse_args()
+    only = set(arguments.only.split(",")) if arguments.only else set()
+    if unknown := only - set(STEPS):
+        parser.error(f"no such step: {', '.join(sorted(unknown))}")
+    cache = arguments.cache / "bench"
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        bench = Bench(arguments.binary, Path(folder), max(arguments.repeats, 1), only)
+        for cells, genes, nonzeros in SIZES[: 1 if arguments.quick else None]:
+            bench.size(cells, genes, input_file(cache, cells, genes, nonzeros))
+        table = bench.table()
+    print(table)
+    if arguments.out:
+        arguments.out.write_text(table + "\n")
+
+
+main()

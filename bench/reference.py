@@ -1,0 +1,106 @@
+"""One step of the benchmark in Python, in a process of its own: prints the seconds without imports, as JSON.
+
+python bench/reference.py STEP ARGUMENT ...
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+
+warnings.filterwarnings("ignore")
+
+MEASUREMENT, LAYER = "RNA", "data"
+FILTER = "tissue == 'lung' and n_genes > 500"
+
+
+def ingest(h5ad: str, store: str):
+    import tiledbsoma.io
+
+    return lambda: tiledbsoma.io.from_h5ad(store, h5ad, measurement_name=MEASUREMENT)
+
+
+def ingest_slaf(h5ad: str, store: str):
+    from slaf.data import SLAFConverter
+
+    return lambda: SLAFConverter().convert(h5ad, store)
+
+
+def export(store: str, h5ad: str):
+    import tiledbsoma.io
+
+    def run():
+        with tiledbsoma.open(store) as experiment:
+            tiledbsoma.io.to_h5ad(experiment, h5ad, measurement_name=MEASUREMENT, X_layer_name=LAYER)
+
+    return run
+
+
+def of_experiment(store: str, read):
+    import tiledbsoma
+
+    def run():
+        with tiledbsoma.open(store) as experiment:
+            return read(tiledbsoma, experiment)
+
+    return run
+
+
+def scan(store: str):
+    def read(_, experiment):
+        return sum(table.num_rows for table in experiment.ms[MEASUREMENT].X[LAYER].read().tables())
+
+    return of_experiment(store, read)
+
+
+def selected(store: str, **axes):
+    """The AnnData of a query, given the arguments of both axes."""
+
+    def read(tiledbsoma, experiment):
+        queries = {axis: tiledbsoma.AxisQuery(**query) for axis, query in axes.items()}
+        with experiment.axis_query(MEASUREMENT, **queries) as query:
+            return query.to_anndata(LAYER)
+
+    return of_experiment(store, read)
+
+
+def tissue(store: str):
+    return selected(store, obs_query={"value_filter": "tissue == 'lung'"})
+
+
+def genes(store: str):
+    return selected(store, var_query={"value_filter": "feature_name in ['GENE17', 'GENE1234', 'GENE9876']"})
+
+
+def cells(store: str):
+    import numpy as np
+
+    def read(tiledbsoma, experiment):
+        ids = np.sort(np.random.default_rng(7).choice(experiment.obs.count, 1000, replace=False))
+        query = tiledbsoma.AxisQuery(coords=(ids,))
+        with experiment.axis_query(MEASUREMENT, obs_query=query) as query:
+            return query.to_anndata(LAYER)
+
+    return of_experiment(store, read)
+
+
+def obs_filter(store: str):
+    return of_experiment(store, lambda _, experiment: experiment.obs.read(value_filter=FILTER).concat())
+
+
+def query(store: str, h5ad: str):
+    read = tissue(store)
+    return lambda: read().write_h5ad(h5ad, compression="gzip")
+
+
+STEPS = [ingest, ingest_slaf, export, scan, tissue, genes, cells, obs_filter, query]
+
+
+if __name__ == "__main__":
+    step = {step.__name__: step for step in STEPS}[sys.argv[1]]
+    run = step(*sys.argv[2:])
+    start = time.perf_counter()
+    run()
+    print(json.dumps({"seconds": time.perf_counter() - start}))

@@ -2,7 +2,9 @@
 
 import anndata as ad
 import corpus
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 import tiledbsoma
 import tiledbsoma.io
 from anndata_equal import same_anndata
@@ -65,3 +67,18 @@ def test_what_no_longer_fits_is_left_out(inputs, vacuole, tmp_path):
     out = ad.read_h5ad(tmp_path / "out.h5ad")
     assert (out.obs["twice"] == out.obs["n_genes"] * 2).all()
     assert (out.X == ad.read_h5ad(source).X).all()
+
+
+def test_many_space_tiles(vacuole, tmp_path):
+    """Several space tiles in both directions, and tiles that end anywhere in them: rows come whole and in order."""
+    x = sp.random(5000, 5000, density=0.05, format="csr", dtype="float32", random_state=0)
+    obs = pd.DataFrame({"even": [i % 2 == 0 for i in range(5000)]}, index=[f"c{i}" for i in range(5000)])
+    ad.AnnData(x, obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(5000)])).write_h5ad(tmp_path / "in.h5ad")
+    store = tmp_path / "store"
+    vacuole.ingest(store, tmp_path / "in.h5ad")
+    vacuole("export", store, tmp_path / "out.h5ad")
+    same_anndata(tmp_path / "in.h5ad", tmp_path / "out.h5ad", canonical=True)
+    vacuole.query(store, tmp_path / "slice.h5ad", obs="even == True")
+    found = ad.read_h5ad(tmp_path / "slice.h5ad")
+    assert list(found.obs_names) == [f"c{i}" for i in range(0, 5000, 2)]
+    assert (found.X != x[::2]).nnz == 0

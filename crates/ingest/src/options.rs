@@ -43,7 +43,7 @@ pub struct Resources {
 
 impl Resources {
     /// The least memory that an ingest can keep to.
-    pub const LEAST_MEMORY: u64 = 128 << 20;
+    pub const LEAST_MEMORY: u64 = 256 << 20;
 }
 
 impl Default for Resources {

@@ -33,7 +33,9 @@ impl Output {
     pub(super) fn failed(&self, element: &str, error: Hdf5Error) -> Error {
         let what = "could not be written";
         let error = match error {
-            Hdf5Error::Io(source) => Error::io(what, source),
+            Hdf5Error::Io(source) => {
+                Error::io(what, system_error(&source.to_string()).unwrap_or(source))
+            }
             // Input is checked before it gets here, so what is left is the file itself.
             other => match system_error(&other.to_string()) {
                 Some(source) => Error::io(what, source),

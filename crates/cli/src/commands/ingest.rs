@@ -174,8 +174,8 @@ mod tests {
     fn memory_has_a_unit_and_a_least_size() {
         assert_eq!(memory("512MiB"), Ok(512 << 20));
         assert_eq!(memory("2 GiB"), Ok(2 << 30));
-        assert_eq!(memory("131072KiB"), Ok(128 << 20));
-        for wrong in ["", "512", "MiB", "-1GiB", "1.5GiB", "127MiB", "99999999999TiB"] {
+        assert_eq!(memory("262144KiB"), Ok(256 << 20));
+        for wrong in ["", "512", "MiB", "-1GiB", "1.5GiB", "255MiB", "99999999999TiB"] {
             assert!(memory(wrong).is_err(), "{wrong}");
         }
     }

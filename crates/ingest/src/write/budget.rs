@@ -6,9 +6,9 @@ use vacuole_store::Uri;
 
 use crate::options::Resources;
 
-/// What the program, the description of the input and the files being written take at the most, obs and var
-/// ids apart.
-const FIXED: u64 = 96 << 20;
+/// What the program, the description of the input, the files being written, and memory that is free but not
+/// given back yet take, obs and var ids apart.
+const FIXED: u64 = 108 << 20;
 
 /// The shares of the stages, in bytes, and where the rest goes.
 ///

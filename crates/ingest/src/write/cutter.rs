@@ -37,8 +37,8 @@ impl<'a> TileCutter<'a> {
         tiles: SyncSender<Vec<EncodedTile>>,
     ) -> Self {
         let schema = &target.array.schema;
-        // Coordinates take a byte or two when they are filtered, values may stay what they are.
-        let cell = super::value_size(schema) as u64 + 2;
+        // Filtered fields get room for half of what they were.
+        let cell = (super::value_size(schema) as u64 + 16) / 2;
         let most = bytes / schema.capacity.saturating_mul(cell).max(1);
         let batch = most.clamp(rayon::current_num_threads() as u64, 1 << 10) as usize;
         let path = &target.array.path;

@@ -2,6 +2,8 @@
 
 import anndata as ad
 import corpus
+import h5py
+import hdf5plugin  # noqa: F401: h5py reads zstd with it
 import pandas as pd
 import pytest
 import scipy.sparse as sp
@@ -30,6 +32,33 @@ def test_comes_back(name, inputs, vacuole, tmp_path):
     done = vacuole("export", inputs.ours(name, vacuole), out)
     assert "does not fit" not in done.stderr and "has changed" not in done.stderr
     same_anndata(inputs.h5ad(name), out, canonical=True)
+
+
+@pytest.mark.parametrize("options", [["gzip"], ["gzip", 9], ["zstd"], ["zstd", 19], ["lzf"], ["none"]], ids=str)
+@pytest.mark.parametrize("name", ["pbmc68k_reduced", "x_csr_float32", "x_csr_uint8"])
+def test_compression(name, options, inputs, vacuole, tmp_path):
+    """h5py reads every compression, and finds the filters that were asked for, and bytes shuffled only before one."""
+    compression, *level = options
+    out = tmp_path / "out.h5ad"
+    level = ["--compression-level", *level] if level else []
+    vacuole("export", inputs.ours(name, vacuole), out, "--compression", compression, *level)
+    same_anndata(inputs.h5ad(name), out, canonical=True)
+    numbers = {"gzip": 1, "zstd": 32015, "lzf": 32000}
+    found = set()
+
+    def look(_, node):
+        if isinstance(node, h5py.Dataset) and node.dtype.kind in "if" and node.chunks:
+            plist = node.id.get_create_plist()
+            found.add(tuple(plist.get_filter(i)[0] for i in range(plist.get_nfilters())))
+
+    with h5py.File(out) as file:
+        file.visititems(look)
+    number = numbers.get(compression)
+    assert found <= ({(number,), (2, number)} if number else {()}) and found
+    again = tmp_path / "again"
+    vacuole.ingest(again, out)
+    vacuole("export", again, tmp_path / "again.h5ad", "--compression", "none")
+    same_anndata(inputs.h5ad(name), tmp_path / "again.h5ad", canonical=True)
 
 
 REFERENCE = ["x_csr_float32", "x_dense_float64", "columns_categorical", "uns_nested", "index_named"]

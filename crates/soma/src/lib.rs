@@ -1,5 +1,6 @@
 //! SOMA objects over stored TileDB arrays and groups: Arrow in, Arrow out.
 
+pub mod ahead;
 pub mod anndata_record;
 pub mod array;
 mod condition;

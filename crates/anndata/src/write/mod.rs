@@ -29,6 +29,7 @@ mod column;
 mod datatype;
 mod dense;
 mod element;
+mod filters;
 mod frame;
 mod group;
 mod heap;
@@ -50,7 +51,7 @@ use std::sync::Arc;
 use rust_hdf5::H5File;
 
 pub use dense::DenseWriter;
-pub use options::{Compression, WriteOptions};
+pub use options::{Compression, DEFAULT_GZIP, DEFAULT_ZSTD, WriteOptions};
 pub use sparse::{Indices, SparseWriter};
 
 use crate::{Error, Result};

@@ -2,18 +2,30 @@
 
 use crate::{Error, Result};
 
-/// How chunks of values are compressed.
+/// The level of gzip where none is asked for.
+pub const DEFAULT_GZIP: u8 = 1;
+
+/// The level of zstd where none is asked for.
+pub const DEFAULT_ZSTD: u8 = 3;
+
+/// How chunks of values are compressed, after their bytes are shuffled where that helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// Not at all.
     None,
     /// HDF5's `gzip` filter at a level from 0 to 9: every HDF5 reader has it.
     Gzip(u8),
+    /// The `zstd` filter (number 32015) at a level from 1 to 22: readers need a plugin, such as `hdf5plugin` in
+    /// Python.
+    Zstd(u8),
+    /// h5py's `lzf` filter (number 32000): h5py has it, and so AnnData in Python; others need a plugin.
+    Lzf,
 }
 
 impl Default for Compression {
+    /// The level beyond which gzip takes much longer and saves little, once bytes are shuffled.
     fn default() -> Self {
-        Self::Gzip(4)
+        Self::Gzip(DEFAULT_GZIP)
     }
 }
 
@@ -23,6 +35,9 @@ impl Compression {
         match self {
             Self::Gzip(level) if level > 9 => {
                 Err(Error::invalid(format!("gzip has the levels 0 to 9, not {level}")))
+            }
+            Self::Zstd(level) if !(1..=22).contains(&level) => {
+                Err(Error::invalid(format!("zstd has the levels 1 to 22, not {level}")))
             }
             _ => Ok(()),
         }

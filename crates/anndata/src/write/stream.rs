@@ -1,13 +1,11 @@
 //! Values of fixed width, streamed into one dataset: cut into chunks, compressed on all threads,
 //! handed over in order.
 
-use std::cell::RefCell;
-
-use libdeflater::{CompressionLvl, Compressor};
 use rayon::prelude::*;
 use rust_hdf5::{DatatypeMessage, H5Dataset};
 
 use super::Compression;
+use super::filters::ChunkFilters;
 use super::output::{SharedOutput, lengths};
 use crate::{Error, Result};
 
@@ -44,7 +42,7 @@ pub(super) struct ByteStream {
     /// All bytes so far.
     written: u64,
     chunks: usize,
-    dataset: Option<H5Dataset>,
+    dataset: Option<(H5Dataset, ChunkFilters)>,
 }
 
 impl ByteStream {
@@ -180,34 +178,32 @@ impl ByteStream {
                 return Err(self.wrong_length());
             }
         }
-        let dataset = match self.dataset.take() {
+        let (dataset, filters) = match self.dataset.take() {
             Some(dataset) => dataset,
-            None => self.create_chunked()?,
+            None => self.create_chunked(bytes.get(..chunk_bytes).unwrap_or(bytes))?,
         };
         let written = match self.output.compression {
             Compression::None => bytes
                 .chunks(chunk_bytes)
                 .enumerate()
                 .try_for_each(|(i, chunk)| dataset.write_chunk(self.chunks + i, chunk)),
-            Compression::Gzip(level) => {
-                let compressed: Vec<Option<Vec<u8>>> =
-                    bytes.par_chunks(chunk_bytes).map(|chunk| deflate(chunk, level)).collect();
-                bytes.chunks(chunk_bytes).zip(&compressed).enumerate().try_for_each(
-                    |(i, (chunk, compressed))| match compressed {
-                        Some(compressed) => dataset.write_chunk_raw(self.chunks + i, compressed, 0),
-                        // The mask says that the first filter, gzip, was left out.
-                        None => dataset.write_chunk_raw(self.chunks + i, chunk, 1),
-                    },
-                )
+            _ => {
+                let stored: Vec<_> =
+                    bytes.par_chunks(chunk_bytes).map(|chunk| filters.apply(chunk)).collect();
+                stored.iter().enumerate().try_for_each(|(i, (stored, mask))| {
+                    dataset.write_chunk_raw(self.chunks + i, stored, *mask)
+                })
             }
         };
         written.map_err(|error| self.output.failed(&self.path, error))?;
         self.chunks += bytes.len() / chunk_bytes;
-        self.dataset = Some(dataset);
+        self.dataset = Some((dataset, filters));
         Ok(())
     }
 
-    fn create_chunked(&self) -> Result<H5Dataset> {
+    fn create_chunked(&self, first: &[u8]) -> Result<(H5Dataset, ChunkFilters)> {
+        let element = self.datatype.element_size() as usize;
+        let filters = ChunkFilters::choose(self.output.compression, element, first);
         let mut shape = vec![self.rows.unwrap_or(0)];
         shape.extend(&self.inner);
         let mut chunk = vec![self.chunk_rows];
@@ -222,10 +218,12 @@ impl ByteStream {
         if self.rows.is_none() {
             builder = builder.max_shape(&[None]);
         }
-        if let Compression::Gzip(level) = self.output.compression {
-            builder = builder.deflate(u32::from(level));
+        if let Some(pipeline) = filters.pipeline() {
+            builder = builder.filter_pipeline(pipeline);
         }
-        builder.create(&self.path).map_err(|error| self.output.failed(&self.path, error))
+        let dataset =
+            builder.create(&self.path).map_err(|error| self.output.failed(&self.path, error))?;
+        Ok((dataset, filters))
     }
 
     fn wrong_length(&self) -> Error {
@@ -267,7 +265,7 @@ impl ByteStream {
         let mut pending = std::mem::take(&mut self.pending);
         pending.resize(pending.len().next_multiple_of(self.chunk_bytes()), 0);
         self.write_chunks(&pending)?;
-        let Some(dataset) = self.dataset else {
+        let Some((dataset, _)) = self.dataset else {
             return Err(self.output.locate(&self.path, Error::invalid("nothing was written")));
         };
         if self.rows.is_none() {
@@ -275,22 +273,4 @@ impl ByteStream {
         }
         Ok(dataset)
     }
-}
-
-/// `chunk` compressed, unless that makes it no smaller.
-fn deflate(chunk: &[u8], level: u8) -> Option<Vec<u8>> {
-    thread_local! {
-        static COMPRESSOR: RefCell<Option<(u8, Compressor)>> = const { RefCell::new(None) };
-    }
-    COMPRESSOR.with_borrow_mut(|kept| {
-        if kept.as_ref().is_none_or(|(kept_level, _)| *kept_level != level) {
-            let level_of = CompressionLvl::new(i32::from(level)).unwrap_or_default();
-            *kept = Some((level, Compressor::new(level_of)));
-        }
-        let (_, compressor) = kept.as_mut()?;
-        let mut compressed = vec![0; chunk.len()];
-        let length = compressor.zlib_compress(chunk, &mut compressed).ok()?;
-        compressed.truncate(length);
-        Some(compressed)
-    })
 }

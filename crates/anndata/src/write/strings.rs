@@ -49,7 +49,8 @@ pub(super) fn write_all<'a>(
     }
     let pipeline = match output.compression {
         Compression::None => None,
-        Compression::Gzip(_) => Some(FilterPipeline::deflate(REFERENCE_LEVEL)),
+        // Every reader has gzip, whatever else it has.
+        _ => Some(FilterPipeline::deflate(REFERENCE_LEVEL)),
     };
     let dataset = output
         .root

@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     let options = ExportOptions {
         measurement: arguments.measurement,
         layer: arguments.layer,
-        write: arguments.compression.options(),
+        write: arguments.compression.options()?,
     };
     let progress = output.spinner("writing", &target.display().to_string());
     let summary = write_experiment(&experiment, target, &options)?;

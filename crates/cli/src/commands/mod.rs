@@ -7,9 +7,10 @@ pub(crate) mod query;
 pub(crate) mod show;
 pub(crate) mod verify;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-use vacuole_anndata::write::{Compression, WriteOptions};
+use vacuole_anndata::write::{Compression, DEFAULT_GZIP, DEFAULT_ZSTD, WriteOptions};
 
 use crate::error::CliError;
 
@@ -22,25 +23,47 @@ pub(crate) struct CompressionArguments {
     /// How the file is compressed
     #[arg(long, value_enum, default_value = "gzip")]
     compression: CompressionName,
-    /// The level of gzip, from 0 to 9
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=9))]
-    compression_level: u8,
+    /// The level: gzip has 0 to 9 [default: 1], zstd 1 to 22 [default: 3], others none
+    #[arg(long)]
+    compression_level: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum CompressionName {
     /// HDF5's gzip filter, which every reader has
     Gzip,
+    /// The zstd filter, which takes a plugin to read (hdf5plugin in Python)
+    Zstd,
+    /// h5py's lzf filter, which anndata in Python reads
+    Lzf,
     /// Not at all
     None,
 }
 
 impl CompressionArguments {
-    pub(crate) fn options(&self) -> WriteOptions {
-        WriteOptions::default().with_compression(match self.compression {
-            CompressionName::Gzip => Compression::Gzip(self.compression_level),
-            CompressionName::None => Compression::None,
-        })
+    pub(crate) fn options(&self) -> Result<WriteOptions, CliError> {
+        let level = self.compression_level;
+        let checked = |name: &str, levels: RangeInclusive<u8>, default: u8| match level {
+            None => Ok(default),
+            Some(level) if levels.contains(&level) => Ok(level),
+            Some(level) => {
+                let (low, high) = (levels.start(), levels.end());
+                let message =
+                    format!("expected a level of {name} from {low} to {high}, found {level}");
+                Err(CliError::usage("--compression-level", message))
+            }
+        };
+        let compression = match (self.compression, level) {
+            (CompressionName::Gzip, _) => Compression::Gzip(checked("gzip", 0..=9, DEFAULT_GZIP)?),
+            (CompressionName::Zstd, _) => Compression::Zstd(checked("zstd", 1..=22, DEFAULT_ZSTD)?),
+            (CompressionName::Lzf, None) => Compression::Lzf,
+            (CompressionName::None, None) => Compression::None,
+            (_, Some(_)) => {
+                let message = "expected a level with gzip and zstd only, as others have none";
+                return Err(CliError::usage("--compression-level", message));
+            }
+        };
+        Ok(WriteOptions::default().with_compression(compression))
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         obs_columns: arguments.obs_columns,
         var_columns: arguments.var_columns,
         join_ids: arguments.join_ids,
-        write: arguments.compression.options(),
+        write: arguments.compression.options()?,
     };
     let progress = output.spinner("writing", &target.display().to_string());
     let summary = write_slice(&experiment, target, &options)?;

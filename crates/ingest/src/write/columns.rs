@@ -9,12 +9,12 @@ use std::ops::Range;
 use arrow_buffer::{Buffer, ScalarBuffer};
 use vacuole_anndata::SparseMatrix;
 
-use super::ahead::{Put, ahead};
 use super::block::{Block, Geometry, Ordered};
 use super::buckets::{Buckets, Record, Records, record_bytes};
 use super::budget::Budget;
 use super::cells;
 use crate::error::Result;
+use vacuole_soma::ahead::{Put, ahead};
 
 /// How many entries are read at a time at the most.
 const ENTRIES: u64 = 1 << 22;

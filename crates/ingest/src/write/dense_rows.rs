@@ -7,12 +7,12 @@ use arrow_buffer::Buffer;
 use rayon::prelude::*;
 use vacuole_anndata::DenseArray;
 
-use super::ahead::{Put, ahead};
 use super::block::{Block, Geometry, Ordered};
 use super::budget::Budget;
 use super::cells;
 use super::strips::Strips;
 use crate::error::{Error, Result};
+use vacuole_soma::ahead::{Put, ahead};
 
 /// A dense matrix.
 #[derive(Debug)]

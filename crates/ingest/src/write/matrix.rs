@@ -8,7 +8,6 @@ use vacuole_anndata::model::SparseFormat;
 use vacuole_tiledb::schema::ArraySchema;
 use vacuole_tiledb::{Datatype, Numeric};
 
-use super::ahead::{Put, ahead};
 use super::block::{Add, Geometry, Ordered};
 use super::buckets::STRIP;
 use super::budget::Budget;
@@ -20,6 +19,7 @@ use super::{Target, value_size};
 use crate::describe::{ArrayNode, MatrixContents};
 use crate::error::{Error, Result};
 use crate::options::Progress;
+use vacuole_soma::ahead::{Put, ahead};
 
 /// How many entries a unit has, where rows allow it: what a killed ingest can lose.
 const UNIT_ENTRIES: u64 = 1 << 25;

@@ -5,7 +5,6 @@
 //! before are written. What a block holds is bounded; where a matrix is not stored in the order of its blocks,
 //! its cells are sorted into buckets first, in memory or in a file.
 
-mod ahead;
 mod block;
 mod buckets;
 mod budget;

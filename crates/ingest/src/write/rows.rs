@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use vacuole_anndata::SparseMatrix;
 
-use super::ahead::{Put, ahead};
 use super::block::{Block, Geometry, Ordered};
 use super::budget::Budget;
 use super::cells;
 use super::strips::Strips;
 use crate::error::Result;
+use vacuole_soma::ahead::{Put, ahead};
 
 /// How many entries are read at a time where rows are short.
 const GROUP_ENTRIES: u64 = 1 << 22;

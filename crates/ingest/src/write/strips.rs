@@ -1,10 +1,10 @@
 //! Rows of a matrix put into the order of space tiles, where one row of space tiles is too much for memory.
 
-use super::ahead::Put;
 use super::block::{Block, Geometry, Ordered, OrderedBuilder};
 use super::buckets::{Buckets, record_bytes};
 use super::budget::Budget;
 use crate::error::Result;
+use vacuole_soma::ahead::Put;
 
 /// The cells of one row of space tiles, one strip for each of them.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch, UInt64Array};
+use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Field as ArrowField, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use arrow_select::filter::filter_record_batch;
@@ -239,30 +240,40 @@ impl Array {
         bands
     }
 
-    /// The batches of one band.
-    fn read_band(&self, plan: &ReadPlan, band: &Range) -> Result<VecDeque<RecordBatch>> {
+    /// What `map` makes of each batch of one band, in the order of its tiles.
+    ///
+    /// Where tiles are what batches are made of, each is mapped as soon as it is unfiltered, so that no more
+    /// of them are held than there are threads.
+    fn read_band<T: Send, E: From<Error> + Send>(
+        &self,
+        plan: &ReadPlan,
+        band: &Range,
+        map: &(impl Fn(RecordBatch) -> Result<T, E> + Sync),
+    ) -> Result<Vec<T>, E> {
         let mut selections = plan.selections.clone();
         if let (Some(first), Some((low, high))) = (selections.first_mut(), band.as_signed()) {
             *first = first.clip(low, high);
         }
-        let tiles: Vec<(&Fragment, u64)> = self
-            .fragments
-            .iter()
-            .flat_map(|fragment| {
-                let found = fragment.metadata.rtree.search(|bounds| {
-                    bounds.iter().zip(&selections).all(|(bounds, selection)| match bounds {
-                        Range::Signed(low, high) => selection.intersects(*low, *high),
-                        _ => true,
-                    })
-                });
-                found.into_iter().map(|tile| (fragment.as_ref(), tile as u64))
-            })
-            .collect();
-        let read = tiles
-            .par_iter()
-            .map(|(fragment, tile)| self.read_tile(plan, &selections, fragment, *tile))
-            .collect::<Result<Vec<_>>>()?;
-        let mut batches: VecDeque<RecordBatch> = read.into_iter().flatten().collect();
+        let tiles = self.tiles(&selections);
+        let tile = |&(fragment, tile): &(&Fragment, u64)| {
+            self.read_tile(plan, &selections, fragment, tile)
+        };
+        let wanted = |batch: &RecordBatch| -> Result<Option<RecordBatch>> {
+            if batch.num_rows() == 0 {
+                return Ok(None);
+            }
+            batch.project(&plan.wanted).in_object(self.display()).map(Some)
+        };
+        if !plan.merge && !plan.times {
+            let mapped = tiles.par_iter().map(|at| {
+                let batch = tile(at)?.as_ref().map(wanted).transpose()?.flatten();
+                batch.map(map).transpose()
+            });
+            let mapped = mapped.collect::<Result<Vec<_>, E>>()?;
+            return Ok(mapped.into_iter().flatten().collect());
+        }
+        let read = tiles.par_iter().map(tile).collect::<Result<Vec<_>>>()?;
+        let mut batches: Vec<RecordBatch> = read.into_iter().flatten().collect();
         if plan.merge && !batches.is_empty() {
             let schema = batches[0].schema();
             let all = concat_batches(&schema, batches.iter()).in_object(self.display())?;
@@ -274,8 +285,23 @@ impl Array {
                 *batch = self.without_deleted(batch)?;
             }
         }
-        let finished = batches.iter().filter(|batch| batch.num_rows() > 0);
-        finished.map(|batch| batch.project(&plan.wanted).in_object(self.display())).collect()
+        let finished = batches.par_iter().map(|batch| wanted(batch)?.map(map).transpose());
+        let finished = finished.collect::<Result<Vec<_>, E>>()?;
+        Ok(finished.into_iter().flatten().collect())
+    }
+
+    /// The tiles that can hold selected cells.
+    fn tiles(&self, selections: &[Selection]) -> Vec<(&Fragment, u64)> {
+        let found = self.fragments.iter().flat_map(|fragment| {
+            let found = fragment.metadata.rtree.search(|bounds| {
+                bounds.iter().zip(selections).all(|(bounds, selection)| match bounds {
+                    Range::Signed(low, high) => selection.intersects(*low, *high),
+                    _ => true,
+                })
+            });
+            found.into_iter().map(|tile| (fragment.as_ref(), tile as u64))
+        });
+        found.collect()
     }
 
     /// The selected cells of one tile, or `None` where there are none.
@@ -293,7 +319,9 @@ impl Array {
             let field_id = Field::Dimension(index);
             columns.push(fragment.read_column(store, field_id, tile, field.data_type())?);
         }
-        let kept = self.kept(selections, &columns);
+        let leaves = fragment.metadata.rtree.leaves();
+        let bounds = leaves.get(tile as usize).map(AsRef::as_ref).unwrap_or_default();
+        let kept = self.kept(selections, bounds, &columns);
         let cells = fragment.metadata.tile_cells(tile) as usize;
         let keep = match kept {
             Some(keep) if keep.true_count() == 0 => return Ok(None),
@@ -336,27 +364,42 @@ impl Array {
     }
 
     /// Which cells of a tile are selected and inside the current domain; `None` for all of them.
-    fn kept(&self, selections: &[Selection], dimensions: &[ArrayRef]) -> Option<BooleanArray> {
+    ///
+    /// A tile whose bounds say that all are is not looked through, as in libtiledb.
+    fn kept(
+        &self,
+        selections: &[Selection],
+        bounds: &[Range],
+        dimensions: &[ArrayRef],
+    ) -> Option<BooleanArray> {
         let current = self.schema.current_domain.as_deref().unwrap_or_default();
-        let mut keep: Option<Vec<bool>> = None;
+        let mut keep: Option<BooleanBuffer> = None;
         for (index, (column, selection)) in dimensions.iter().zip(selections).enumerate() {
             let Some(values) = column.as_primitive_opt::<Int64Type>() else { continue };
+            let values = values.values();
             let domain = current.get(index).and_then(Range::as_signed);
             let (low, high) = domain.unwrap_or((i64::MIN, i64::MAX));
-            let values = values.values();
-            let (least, most) = values
-                .iter()
-                .fold((i64::MAX, i64::MIN), |(least, most), &v| (least.min(v), most.max(v)));
-            if low <= least && most <= high && selection.covers(least, most) {
+            let bounds = bounds.get(index).and_then(Range::as_signed);
+            if let Some((least, most)) = bounds
+                && low <= least
+                && most <= high
+                && selection.covers(least, most)
+            {
                 continue;
             }
             let selection = selection.clip(low, high);
-            let keep = keep.get_or_insert_with(|| vec![true; values.len()]);
-            for (keep, &value) in keep.iter_mut().zip(values) {
-                *keep = *keep && selection.contains(value);
-            }
+            let selected = match selection.bounds() {
+                Some((low, high)) if selection.covers(low, high) => {
+                    BooleanBuffer::collect_bool(values.len(), |i| (low..=high).contains(&values[i]))
+                }
+                _ => BooleanBuffer::collect_bool(values.len(), |i| selection.contains(values[i])),
+            };
+            keep = Some(match keep {
+                Some(keep) => &keep & &selected,
+                None => selected,
+            });
         }
-        keep.map(BooleanArray::from)
+        keep.map(|keep| BooleanArray::new(keep, None))
     }
 
     /// The cells of an attribute over one tile; what a fragment does not know reads as the fill.
@@ -444,21 +487,26 @@ impl Array {
 }
 
 impl SparseRead<'_> {
-    /// All batches of the next band that has cells. No later band has cells of the same first coordinates.
-    pub fn next_band(&mut self) -> Option<Result<Vec<RecordBatch>>> {
-        loop {
-            if !self.ready.is_empty() {
-                return Some(Ok(self.ready.drain(..).collect()));
-            }
-            let band = self.bands.pop_front()?;
-            match self.array.read_band(&self.plan, &band) {
-                Ok(batches) => self.ready = batches,
+    /// What `map` makes of the batches of the next band that has cells, on all threads, in their order. No later
+    /// band has cells of the same first coordinates.
+    ///
+    /// # Errors
+    /// Those of reading and of `map`; after one, there are no more bands.
+    pub fn next_band<T: Send, E: From<Error> + Send>(
+        &mut self,
+        map: impl Fn(RecordBatch) -> Result<T, E> + Sync,
+    ) -> Option<Result<Vec<T>, E>> {
+        while let Some(band) = self.bands.pop_front() {
+            match self.array.read_band(&self.plan, &band, &map) {
+                Ok(mapped) if mapped.is_empty() => {}
+                Ok(mapped) => return Some(Ok(mapped)),
                 Err(error) => {
                     self.bands.clear();
                     return Some(Err(error));
                 }
             }
         }
+        None
     }
 
     /// The schema of the batches.
@@ -472,7 +520,7 @@ impl Iterator for SparseRead<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ready.is_empty() {
-            match self.next_band()? {
+            match self.next_band(Ok)? {
                 Ok(batches) => self.ready = batches.into(),
                 Err(error) => return Some(Err(error)),
             }

@@ -62,7 +62,7 @@ pub fn dense_nd_array(data_type: &DataType, shape: &[u64]) -> Result<ArraySchema
 /// tiledbsoma 1.15 filters by that name, and later releases by whatever name the attribute gives.
 pub fn data_frame(columns: &[Field], rows: u64) -> Result<ArraySchema> {
     let extent = (rows.max(1) as i64).min(MATRIX_EXTENT);
-    let dimensions = vec![dimension(JOIN_ID.to_owned(), extent, coordinate_filters(0))];
+    let dimensions = vec![dimension(JOIN_ID.to_owned(), extent, join_id_filters())];
     let attributes = columns.iter().map(|field| match field.data_type() {
         DataType::Dictionary(index, _) => {
             attribute(field.name().clone(), index, true, Some(field.name().clone()))
@@ -114,15 +114,22 @@ fn dimension(name: String, extent: i64, filters: FilterPipeline) -> Dimension {
     }
 }
 
-/// Coordinates rise within a space tile, so that their differences are small. Those of the first dimension are
-/// mostly zero; those of the others fit into a byte or two, which shuffling puts side by side.
+/// Cells of a space tile come row by row: those of a row repeat its number, which shuffling and zstd make short and
+/// libtiledb undoes faster than differences; those of the other dimensions rise within it, and their differences fit
+/// into a byte or two, which shuffling puts side by side.
 fn coordinate_filters(dimension: usize) -> FilterPipeline {
     let delta = Filter::Delta { level: -1, reinterpret: None };
     let fast = Filter::Zstd { level: 1 };
     pipeline(match dimension {
-        0 => vec![delta, fast, CHECKSUM],
+        0 => vec![Filter::Byteshuffle, fast, CHECKSUM],
         _ => vec![delta, Filter::Byteshuffle, fast, CHECKSUM],
     })
+}
+
+/// Join ids rise by one.
+fn join_id_filters() -> FilterPipeline {
+    let delta = Filter::Delta { level: -1, reinterpret: None };
+    pipeline(vec![delta, Filter::Zstd { level: 1 }, CHECKSUM])
 }
 
 /// Chunks of 256 KiB, four times libtiledb's default: fewer digests and better ratios, and still in the cache.

@@ -21,6 +21,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import tiledbsoma
+import tiledbsoma.io
+from soma_equal import differences
 
 MIB = 1 << 20
 # No input makes the program take more, whatever it announces.
@@ -335,46 +337,95 @@ def test_shapes_that_are_announced_only(fails, h5ad):
 # Ids, categories, names
 
 
-def ingested(vacuole, tmp_path, obs: pd.DataFrame) -> tuple[Done, pd.DataFrame]:
-    adata = ad.AnnData(sp.random(len(obs), 3, 0.5, "csr", dtype="f4", random_state=1), obs=obs)
-    corpus.write(adata, tmp_path / "ids.h5ad")
-    done = Done(vacuole, "ingest", tmp_path / "store", tmp_path / "ids.h5ad")
+def of_ids(tmp_path, obs=None, var=None) -> Path:
+    """A file with these ids: lists as anndata writes them, arrays as they are."""
+    obs = corpus.names("c", 4) if obs is None else obs
+    var = corpus.names("g", 3) if var is None else var
+    x = sp.random(len(obs), len(var), 0.5, "csr", dtype="f4", random_state=1)
+    adata = ad.AnnData(x, obs=pd.DataFrame(index=corpus.names("c", len(obs))), var=pd.DataFrame(index=corpus.names("g", len(var))))
+    path = tmp_path / "ids.h5ad"
+    corpus.write(adata, path)
+    with h5py.File(path, "a") as file:
+        for axis, ids in (("obs", obs), ("var", var)):
+            index = file[axis].attrs["_index"]
+            del file[f"{axis}/{index}"]
+            ad.io.write_elem(file[axis], index, np.array(ids, object) if isinstance(ids, list) else ids)
+    return path
+
+
+
+
+MISSING = pd.array(["x", None, "y", None], dtype="string")
+
+
+@pytest.mark.parametrize(
+    ("ids", "mentioned"),
+    [
+        ({"obs": ["x", "y", "x", "z"]}, ["obs: ", "found 'x' in rows 0 and 2"]),
+        ({"obs": ["a", "x", "a", "x", "x", "b", "b"]}, ["'a' in rows 0 and 2, and 2 more repeated ids"]),
+        ({"obs": ["x"] * 5}, ["'x' in rows 0, 1, 2 and 2 more"]),
+        ({"obs": ["x", ""]}, ["obs: ", "an empty id in row 1"]),
+        ({"obs": ["x", "", "", "x"]}, ["2 missing or empty ids, an empty id in row 1", "'x' in rows 0 and 3"]),
+        ({"obs": ["x", "nan", "y"]}, ["the id 'nan', which stands for a missing one, in row 1"]),
+        ({"obs": MISSING}, ["2 missing or empty ids, a missing id in row 1 the first"]),
+        ({"obs": np.array([1.0, np.nan])}, ["the id 'nan', which stands for a missing one, in row 1"]),
+        ({"obs": pd.Categorical(["a", None, "b"])}, ["the id 'nan', which stands for a missing one, in row 1"]),
+        ({"var": ["x", ""]}, ["var: ", "an empty id in row 1"]),
+        ({"var": MISSING}, ["var: ", "a missing id in row 1"]),
+        ({"var": np.array([np.nan, 2])}, ["var: ", "'nan', which stands for a missing one, in row 0"]),
+    ],
+)
+def test_ids_that_tell_nothing_apart(fails, vacuole, tmp_path, ids, mentioned):
+    """They are refused, unless the user says otherwise; then they are what the reference makes of them."""
+    path = of_ids(tmp_path, **ids)
+    error = fails(path, "invalid_input", "ids.h5ad", "expected an id for every row, each once", *mentioned)
+    assert "--allow-ambiguous-ids" in error["remedy"]
+    assert error["object"].startswith(f"{path}: ")
+    done = Done(vacuole, "ingest", tmp_path / "store", path, "--allow-ambiguous-ids")
+    assert done.code == 0 and all(text in done.warnings[0] for text in mentioned), done.stderr
+    # Plans do not hold the option: it changes nothing that is stored.
+    done = Done(vacuole, "ingest", tmp_path / "store", path, "--allow-ambiguous-ids", "--json")
+    assert json.loads(done.stdout)["unchanged"]
+    tiledbsoma.io.from_h5ad(str(tmp_path / "reference"), str(path), measurement_name="RNA")
+    # A categorical index stays one in the reference; ours are the strings that AnnData says an index is of.
+    if not isinstance(ids.get("obs"), pd.Categorical):
+        assert differences(tmp_path / "reference", tmp_path / "store") == []
+
+
+def test_repeated_genes(vacuole, tmp_path):
+    """Symbols of genes are often repeated: they are made unique, as the reference does, and said."""
+    path = of_ids(tmp_path, var=["x", "y", "x", "x", "nan"])
+    done = Done(vacuole, "ingest", tmp_path / "store", path)
     assert done.code == 0, done.stderr
-    with tiledbsoma.open(str(tmp_path / "store")) as experiment:
-        return done, experiment.obs.read().concat().to_pandas()
-
-
-def test_repeated_ids(vacuole, tmp_path):
-    done, obs = ingested(vacuole, tmp_path, pd.DataFrame(index=["x", "y", "x", "x"]))
-    assert list(obs["obs_id"]) == ["x", "y", "x-1", "x-2"]
     assert len(done.warnings) == 1 and "2 repeated ids" in done.warnings[0] and "'x-1'" in done.warnings[0]
-
-
-def test_empty_ids(vacuole, tmp_path):
-    done, obs = ingested(vacuole, tmp_path, pd.DataFrame(index=["x", "", "nan"]))
-    assert list(obs["obs_id"]) == ["x", "", "nan"] and not done.warnings
-
-
-def test_ids_that_are_not_a_number(vacuole, tmp_path, h5ad):
-    """They become text, as anndata reads them."""
-    ids = np.arange(corpus.CELLS, dtype="f8")
-    ids[1] = np.nan
-    with h5py.File(h5ad, "a") as file:
-        index = file["obs"].attrs["_index"]
-        del file[f"obs/{index}"]
-        file[f"obs/{index}"] = ids
-        file[f"obs/{index}"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-    assert Done(vacuole, "ingest", tmp_path / "store", h5ad).code == 0
     with tiledbsoma.open(str(tmp_path / "store")) as experiment:
-        found = experiment.obs.read(column_names=["obs_id"]).concat()["obs_id"].to_pylist()
-    assert found == list(ad.read_h5ad(h5ad).obs_names)
-    assert found[:3] == ["0.0", "nan", "2.0"]
+        found = experiment.ms["RNA"].var.read().concat()["var_id"].to_pylist()
+    assert found == ["x", "y", "x-1", "x-2", "nan"]
+
+
+def test_repeated_entries(vacuole, tmp_path):
+    """Said once for each matrix, by its name, however many units it has."""
+    rows, columns = 6000, 4096
+    x = sp.csr_matrix((rows, columns), dtype="f4")
+    x.indptr = np.arange(rows + 1) * 2
+    x.indices = np.repeat(np.arange(rows) % columns, 2).astype("i4")
+    x.data = np.ones(2 * rows, "f4")
+    path = tmp_path / "twice.h5ad"
+    corpus.write(ad.AnnData(sp.csr_matrix((rows, columns), dtype="f4"), layers={"counts": x}), path)
+    done = Done(vacuole, "ingest", tmp_path / "store", path)
+    assert done.code == 0
+    why = f"{path}: layers/counts: {rows} entries had the row and column of another"
+    assert [line for line in done.warnings if "entries" in line and why in line] == done.warnings, done.stderr
 
 
 def test_more_categories_than_int16_holds(vacuole, tmp_path):
     names = [f"k{i}" for i in range(40_000)]
-    done, obs = ingested(vacuole, tmp_path, pd.DataFrame({"kind": pd.Categorical(names)}, index=names))
-    assert list(obs["kind"]) == names and done.memory < MOST_MEMORY
+    obs = pd.DataFrame({"kind": pd.Categorical(names)}, index=names)
+    corpus.write(ad.AnnData(sp.csr_matrix((len(obs), 3), dtype="f4"), obs=obs), tmp_path / "many.h5ad")
+    done = Done(vacuole, "ingest", tmp_path / "store", tmp_path / "many.h5ad")
+    assert done.code == 0 and done.memory < MOST_MEMORY, done.stderr
+    with tiledbsoma.open(str(tmp_path / "store")) as experiment:
+        assert experiment.obs.read().concat()["kind"].to_pylist() == names
 
 
 def test_a_reserved_name(fails, h5ad):

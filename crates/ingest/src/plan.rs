@@ -83,7 +83,7 @@ impl Plan {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             input: input.to_owned(),
             fingerprint,
-            options: options.clone(),
+            options: options.stored(),
             at: stamp.at,
             uuid: stamp.uuid.clone(),
             units,
@@ -144,7 +144,7 @@ impl Plan {
 
     /// Whether it is of the same input and the same choices.
     pub(crate) fn is_of(&self, fingerprint: &Fingerprint, options: &IngestOptions) -> bool {
-        self.fingerprint.same_content(fingerprint) && self.options == *options
+        self.fingerprint.same_content(fingerprint) && self.options == options.stored()
     }
 
     /// The units of each array, by position in the plan.

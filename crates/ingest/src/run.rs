@@ -104,6 +104,7 @@ pub fn ingest(
     // Killed between the commit and the end of the record, the experiment is complete.
     if !exists {
         let mut run = Run {
+            input: &name,
             plan: &plan,
             stamp,
             store: Arc::clone(&store),
@@ -182,6 +183,8 @@ pub fn plan_only(
 }
 
 struct Run<'a> {
+    /// The input's name, for messages.
+    input: &'a str,
     plan: &'a Plan,
     stamp: WriteStamp,
     store: Arc<dyn Store>,
@@ -226,6 +229,9 @@ impl Run<'_> {
                         recorder.record(std::mem::take(&mut waiting))?;
                         waiting_bytes = 0;
                     }
+                }
+                if let Some(reader) = &reader {
+                    reader.warn_of_duplicates(self.input, self.progress);
                 }
             }
             recorder.record(waiting)?;
@@ -373,7 +379,7 @@ fn check_same(
 ) -> Result<()> {
     let fault = if !plan.fingerprint.same_content(fingerprint) {
         format!("an unfinished ingest of '{}' is here, whose contents are others", plan.input)
-    } else if plan.options != *options {
+    } else if plan.options != options.stored() {
         format!("an unfinished ingest of '{}' with other options is here", plan.input)
     } else if plan.version != env!("CARGO_PKG_VERSION") {
         format!("an unfinished ingest by version {} is here", plan.version)

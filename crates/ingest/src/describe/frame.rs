@@ -12,7 +12,8 @@ use vacuole_soma::{SomaType, keys, layout};
 use vacuole_tiledb::metadata::MetadataValue;
 use vacuole_tiledb::schema::Enumeration;
 
-use super::index::{ColumnLayout, Origin, lay_out, unique_names};
+use super::ids::Ids;
+use super::index::{ColumnLayout, Origin, lay_out};
 use super::{ArrayNode, Contents, Context, Extra, Kept, SomaColumn};
 use crate::error::{Result, in_object};
 
@@ -24,17 +25,17 @@ pub(crate) struct FrameContents {
 
 /// Describes a data frame of `uns`.
 pub(super) fn describe(context: &Context<'_>, path: &str, frame: &Frame) -> Result<ArrayNode> {
-    describe_axis(context, &mut Kept::default(), path, frame, None, false)
+    describe_axis(context, &mut Kept::default(), path, frame, None, Ids::Any)
 }
 
-/// Describes `obs`, `var` or `raw/var`, and keeps its form; `unique` says that its ids are made unique.
+/// Describes `obs`, `var` or `raw/var`, and keeps its form; `ids_are` says what its ids must be.
 pub(super) fn describe_axis(
     context: &Context<'_>,
     kept: &mut Kept,
     path: &str,
     frame: &Frame,
     id_name: Option<&str>,
-    unique: bool,
+    ids_are: Ids,
 ) -> Result<ArrayNode> {
     let element = frame.path();
     let schema = frame.schema();
@@ -57,7 +58,7 @@ pub(super) fn describe_axis(
         match origin {
             Origin::Index => {
                 let ids = frame.index()?;
-                let unique_ids = if unique { made_unique(context, element, &ids) } else { None };
+                let unique_ids = ids_are.check(context, frame, &ids)?;
                 if unique_ids.is_none() && ids.null_count() == 0 {
                     index_source = Some(stored_in(ColumnKind::Plain));
                 }
@@ -137,27 +138,6 @@ fn ascii_json(json: &str) -> String {
         }
     }
     out
-}
-
-/// The ids made unique, where they are not.
-fn made_unique(context: &Context<'_>, element: &str, ids: &ArrayRef) -> Option<ArrayRef> {
-    let names: Vec<&str> =
-        ids.as_string_opt::<i64>()?.iter().map(Option::unwrap_or_default).collect();
-    let changes = unique_names(&names);
-    let (row, new) = changes.first()?;
-    let first = names.get(*row).copied().unwrap_or_default();
-    context.progress.warn(&format!(
-        "{}: {element}: {} repeated ids were made unique, as AnnData does: the second '{first}' is now '{new}'",
-        context.input,
-        changes.len()
-    ));
-    let mut unique: Vec<&str> = names;
-    for (row, name) in &changes {
-        if let Some(place) = unique.get_mut(*row) {
-            *place = name;
-        }
-    }
-    Some(Arc::new(LargeStringArray::from_iter_values(unique)))
 }
 
 fn without_nulls(ids: ArrayRef) -> ArrayRef {

@@ -681,7 +681,12 @@ def _(path):
     write(simple(obs=obs), path)
 
 
-@case("index_categorical", reference=False, why="Cannot setitem on a Categorical with a new category")
+@case(
+    "index_categorical",
+    reference=False,
+    why="Cannot setitem on a Categorical with a new category",
+    options=AMBIGUOUS,
+)
 def _(path):
     with_obs(path, {"a": pd.Categorical(["p", "p", "r"])})
     with h5py.File(path, "a") as f:

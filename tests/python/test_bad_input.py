@@ -342,7 +342,8 @@ def of_ids(tmp_path, obs=None, var=None) -> Path:
     obs = corpus.names("c", 4) if obs is None else obs
     var = corpus.names("g", 3) if var is None else var
     x = sp.random(len(obs), len(var), 0.5, "csr", dtype="f4", random_state=1)
-    adata = ad.AnnData(x, obs=pd.DataFrame(index=corpus.names("c", len(obs))), var=pd.DataFrame(index=corpus.names("g", len(var))))
+    frames = {"obs": corpus.names("c", len(obs)), "var": corpus.names("g", len(var))}
+    adata = ad.AnnData(x, **{axis: pd.DataFrame(index=index) for axis, index in frames.items()})
     path = tmp_path / "ids.h5ad"
     corpus.write(adata, path)
     with h5py.File(path, "a") as file:
@@ -351,8 +352,6 @@ def of_ids(tmp_path, obs=None, var=None) -> Path:
             del file[f"{axis}/{index}"]
             ad.io.write_elem(file[axis], index, np.array(ids, object) if isinstance(ids, list) else ids)
     return path
-
-
 
 
 MISSING = pd.array(["x", None, "y", None], dtype="string")
@@ -428,14 +427,50 @@ def test_more_categories_than_int16_holds(vacuole, tmp_path):
         assert experiment.obs.read().concat()["kind"].to_pylist() == names
 
 
-def test_a_reserved_name(fails, h5ad):
-    with h5py.File(h5ad, "a") as file:
-        order = [*file["obs"].attrs["column-order"], "soma_x"]
-        file["obs/soma_x"] = np.arange(corpus.CELLS)
-        file["obs/soma_x"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        file["obs"].attrs["column-order"] = np.array(order, dtype=object)
-    error = fails(h5ad, "invalid_input", "obs/soma_x", "soma_")
+@pytest.mark.parametrize("axis", ["obs", "var", "raw/var"])
+@pytest.mark.parametrize(("name", "whose"), [("soma_x", "SOMA"), ("soma_", "SOMA"), ("__x", "TileDB"), ("__", "TileDB")])
+def test_reserved_names(fails, tmp_path, axis, name, whose):
+    """The reference refuses them as well, after it has begun to write."""
+    path = tmp_path / "reserved.h5ad"
+    adata = corpus.simple()
+    adata.raw = adata
+    corpus.write(adata, path)
+    with h5py.File(path, "a") as file:
+        length = len(file[axis][file[axis].attrs["_index"]])
+        ad.io.write_elem(file[axis], name, np.arange(length))
+        file[axis].attrs["column-order"] = np.array([*file[axis].attrs["column-order"], name], dtype=object)
+    with pytest.raises(Exception, match="soma_|reserved"):
+        tiledbsoma.io.from_h5ad(str(tmp_path / "reference"), str(path), measurement_name="RNA")
+    error = fails(path, "invalid_input", f"reserved.h5ad: {axis}/{name}", f"{whose} reserves")
     assert error["remedy"] == "rename the column"
+
+
+@pytest.mark.parametrize("name", ["soma_cell", "__cell"])
+def test_reserved_names_of_an_index(fails, vacuole, tmp_path, name):
+    adata = corpus.simple()
+    adata.obs.index.name = name
+    corpus.write(adata, tmp_path / "index.h5ad")
+    error = fails(tmp_path / "index.h5ad", "invalid_input", f"index.h5ad: obs/{name}")
+    assert error["remedy"] == "rename the index"
+    corpus.write(corpus.simple(), tmp_path / "index.h5ad")
+    done = Done(vacuole, "ingest", tmp_path / "store", tmp_path / "index.h5ad", "--obs-id-name", name, "--json")
+    assert done.error()["remedy"] == "choose another name with --obs-id-name or --var-id-name"
+    assert not tiledbsoma.Experiment.exists(str(tmp_path / "store"))
+
+
+def test_reserved_names_in_uns(vacuole, tmp_path):
+    """A data frame there is not worth refusing the file: it is kept for export."""
+    path, store, out = tmp_path / "uns.h5ad", tmp_path / "store", tmp_path / "out.h5ad"
+    frames = {name: pd.DataFrame({name: [1, 2]}) for name in ("soma_x", "__x", "plain")}
+    corpus.write(corpus.simple(uns={"frames": frames}), path)
+    assert Done(vacuole, "ingest", store, path).code == 0
+    assert Done(vacuole, "verify", store).code == 0
+    with tiledbsoma.open(str(store)) as experiment:
+        assert set(experiment.ms["RNA"]["uns"]["frames"]) == {"plain"}
+    assert Done(vacuole, "export", store, out).code == 0
+    for name, frame in ad.read_h5ad(out).uns["frames"].items():
+        pd.testing.assert_frame_equal(frame, ad.read_h5ad(path).uns["frames"][name])
+    tiledbsoma.Experiment.open(str(store)).close()
 
 
 # Destinations
@@ -453,8 +488,19 @@ def test_a_destination_that_holds_something_else(fails, vacuole, h5ad, tmp_path)
     before = snapshot(folder)
     error = fails(h5ad, "already_exists", str(folder), "notes.txt", store=folder)
     assert "another destination" in error["remedy"]
-    fails(h5ad, "invalid_input", "notes.txt", "Not a directory", store=folder / "notes.txt")
+    for place in (folder / "notes.txt", folder / "notes.txt" / "store"):
+        error = fails(h5ad, "already_exists", str(place), "expected a folder or nothing, found a file", store=place)
+        assert "another destination" in error["remedy"]
     assert snapshot(folder) == before
+
+
+def test_a_file_in_the_place_of_an_experiment(vacuole, h5ad):
+    for command in (["show"], ["count"], ["verify"], ["query", "-o", "x.h5ad"], ["export"], ["ingest", "--abort"]):
+        command = [command[0], h5ad, *command[1:], *(["x.h5ad"] if command == ["export"] else []), "--json"]
+        error = Done(vacuole, *command).error()
+        assert error["kind"] == "invalid_input" and error["object"] == str(h5ad), error
+        assert error["message"] == f"{h5ad}: expected a folder, found a file"
+        assert "folder of an experiment" in error["remedy"]
 
 
 def test_a_destination_that_holds_another_experiment(vacuole, h5ad, tmp_path):

@@ -67,6 +67,7 @@ pub fn ingest(
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
     let fingerprint = Fingerprint::of(input)?;
+    check_folder(&*store)?;
     let open = Plan::read(&*store)?;
     let exists = experiment_exists(&store)?;
     if let Some(plan) = &open {
@@ -127,6 +128,7 @@ pub fn ingest(
 /// [`Error::Conflict`] where the experiment is complete.
 pub fn abort(destination: &str) -> Result<bool> {
     let store = vacuole_store::open(&Uri::parse(destination)?)?;
+    store.list("")?;
     let Some(plan) = Plan::read(&*store)? else { return Ok(false) };
     if experiment_exists(&store)? {
         plan.close(&*store)?;
@@ -418,6 +420,17 @@ fn already_there(
                       choose another destination (appending is not supported yet)"
                     .to_owned(),
         }),
+    }
+}
+
+/// Fails where the destination is something else than a folder.
+fn check_folder(store: &dyn Store) -> Result<()> {
+    match store.list("") {
+        Err(error) if error.kind() == vacuole_store::ErrorKind::NotAFolder => {
+            let message = "expected a folder or nothing, found a file; choose another destination";
+            Err(Error::Conflict { object: store.display(""), message: message.to_owned() })
+        }
+        listed => Ok(listed.map(|_| ())?),
     }
 }
 

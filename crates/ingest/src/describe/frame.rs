@@ -47,12 +47,15 @@ pub(super) fn describe_axis(
     let mut index_source = None;
     let mut sources: Vec<Option<ColumnSource>> = vec![None; names.len()];
     for (name, origin) in laid {
-        if name.starts_with(keys::RESERVED_PREFIX) {
-            let message = format!(
-                "SOMA reserves names that begin with '{}'; rename the column",
-                keys::RESERVED_PREFIX
-            );
-            return Err(context.unfit(&format!("{element}/{name}"), message));
+        if let Some(whose) = reserved(&name) {
+            let remedy = match origin {
+                Origin::Column(_) => "rename the column",
+                Origin::Index if schema.index_name.as_deref() == Some(name.as_str()) => {
+                    "rename the index"
+                }
+                Origin::Index => "choose another name with --obs-id-name or --var-id-name",
+            };
+            return Err(context.unfit(&format!("{element}/{name}"), format!("{whose}; {remedy}")));
         }
         let stored_in = |encoding| ColumnSource::Stored { column: name.clone(), encoding };
         match origin {
@@ -102,6 +105,14 @@ pub(super) fn describe_axis(
     let form = FrameForm { index_name: schema.index_name.clone(), index, columns: forms };
     kept.record.frames.insert(path.to_owned(), form);
     node(path, columns, enumerations, frame.n_rows(), index_name.as_deref(), BTreeMap::new())
+}
+
+/// Who reserves a name, and which; none where a column can have it.
+pub(super) fn reserved(name: &str) -> Option<String> {
+    let by = |who: &str, prefix: &str| {
+        name.starts_with(prefix).then(|| format!("{who} reserves names that begin with '{prefix}'"))
+    };
+    by("SOMA", keys::RESERVED_PREFIX).or_else(|| by("TileDB", "__"))
 }
 
 /// A data frame of these columns. `index_name` is what pandas called the index.

@@ -52,8 +52,8 @@ impl Ids {
             let faults = faults.join(", and ");
             if !context.options.allow_ambiguous_ids {
                 let message = format!(
-                    "expected an id for every row, each once, found {faults}; give these rows ids, or take them as \
-                     they are with --allow-ambiguous-ids, which makes repeated ones unique"
+                    "expected an id for every row, each once, found {faults}; give every row its own, or \
+                     take these with --allow-ambiguous-ids, which makes repeated ones unique"
                 );
                 return Err(context.unfit(element, message));
             }

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::private;
 
 /// The folder of records, and of the files beside them.
-const FOLDER: &str = "anndata";
+pub(crate) const FOLDER: &str = "anndata";
 const KIND: &str = "anndata";
 
 /// The record of one ingested AnnData.

@@ -45,6 +45,14 @@ pub(super) fn describe_axis(
     let mut columns = Vec::with_capacity(laid.len());
     let mut enumerations = Vec::new();
     let mut index_source = None;
+    let ids_are_in = |origin: fn(&Origin) -> bool, wanted: Option<&str>| {
+        let found =
+            laid.iter().find(|(name, from)| origin(from) && wanted.is_none_or(|w| w == name));
+        found.map(|(name, _)| name.clone())
+    };
+    // Beside a column `obs_id`, an index without a name is not stored.
+    let id_column = ids_are_in(|from| *from == Origin::Index, None)
+        .or_else(|| id_name.and_then(|name| ids_are_in(|_| true, Some(name))));
     let mut sources: Vec<Option<ColumnSource>> = vec![None; names.len()];
     for (name, origin) in laid {
         if let Some(whose) = reserved(&name) {
@@ -102,7 +110,8 @@ pub(super) fn describe_axis(
         };
         forms.push(ColumnForm { name: name.to_owned(), source });
     }
-    let form = FrameForm { index_name: schema.index_name.clone(), index, columns: forms };
+    let index_name_was = schema.index_name.clone();
+    let form = FrameForm { index_name: index_name_was, index, id_column, columns: forms };
     kept.record.frames.insert(path.to_owned(), form);
     node(path, columns, enumerations, frame.n_rows(), index_name.as_deref(), BTreeMap::new())
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -617,6 +619,54 @@ def test_ctrl_c(vacuole, large, tmp_path):
         assert Done(vacuole, "ingest", store, large).code == 0
         assert Done(vacuole, "verify", store).code == 0
     assert interrupted >= 1
+
+
+def stopped(vacuole, command: list, folder: Path, how: signal.Signals) -> subprocess.Popen:
+    """Runs a command that writes a file into a folder, and stops it as soon as it has begun to."""
+    process = subprocess.Popen(
+        [str(vacuole.path), *map(str, command), "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(folder.iterdir()) and process.poll() is None:
+        pass
+    process.send_signal(how)
+    process.output = process.communicate(timeout=30)
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_while_it_writes_a_file(vacuole, large, tmp_path, how):
+    store, folder = tmp_path / "store", tmp_path / "out"
+    assert Done(vacuole, "ingest", store, large).code == 0
+    out = folder / "out.h5ad"
+    for command in (["query", store, "-o", out], ["export", store, out]):
+        folder.mkdir()
+        process = stopped(vacuole, command, folder, how)
+        stdout, stderr = process.output
+        if how == signal.SIGINT:
+            assert process.returncode == 130, stderr
+            error = json.loads(stdout)["error"]
+            assert error["kind"] == "interrupted" and error["remedy"] == "run the command again"
+        else:
+            assert process.returncode == -how, stderr
+        left = [path.name for path in folder.iterdir()]
+        if how == signal.SIGKILL:
+            assert len(left) == 1 and left[0].startswith(".vacuole-") and left[0].endswith("-out.h5ad.partial")
+        else:
+            assert left == []
+        # That of a process which is not dead is locked.
+        alive = folder / ".vacuole-1-0-out.h5ad.partial"
+        with alive.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert Done(vacuole, *command).code == 0
+            assert sorted(path.name for path in folder.iterdir()) == [alive.name, "out.h5ad"]
+        assert Done(vacuole, *command).code == 0
+        assert [path.name for path in folder.iterdir()] == ["out.h5ad"]
+        ad.read_h5ad(out)
+        shutil.rmtree(folder)
 
 
 # The command line

@@ -137,7 +137,8 @@ fn demand_documents(
     for name in all {
         for kind in [private::DIGESTS, private::INGESTS] {
             let is_there = documents.get(kind).is_some_and(|names| names.contains(name));
-            if !is_there && !(kind == private::INGESTS && open.as_ref() == Some(name)) {
+            let is_open = kind == private::INGESTS && open.as_ref() == Some(name);
+            if !is_there && !is_open {
                 let path = join(&private::path(kind), &format!("{name}.json"));
                 let message = "is missing: other files of the same ingest are there";
                 let object = store.display(&join(root, &path));

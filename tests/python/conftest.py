@@ -96,7 +96,8 @@ class Inputs:
         store = self.folder / "ours" / name
         if not store.exists():
             store.parent.mkdir(exist_ok=True)
-            vacuole.ingest(store, self.h5ad(name))
+            options = corpus.CASES[name].options if name in corpus.CASES else ()
+            vacuole.ingest(store, self.h5ad(name), *options)
         return str(store)
 
 

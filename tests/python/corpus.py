@@ -21,6 +21,7 @@ ad.settings.allow_write_nullable_strings = True
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 WIDTHS = (*INTEGERS, "float32", "float64", "bool")
 CELLS, GENES = 23, 11
+AMBIGUOUS = ("--allow-ambiguous-ids",)
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,17 @@ class Case:
     write: Callable[[Path], None]
     reference: bool
     why: str
+    # What `vacuole ingest` needs to take it.
+    options: tuple[str, ...] = ()
 
 
 CASES: dict[str, Case] = {}
 
 
-def case(name: str, *, reference: bool = True, why: str = ""):
+def case(name: str, *, reference: bool = True, why: str = "", options: tuple[str, ...] = ()):
     def register(write):
         assert name not in CASES, name
-        CASES[name] = Case(name, write, reference, why)
+        CASES[name] = Case(name, write, reference, why, options)
         return write
 
     return register
@@ -648,11 +651,20 @@ def _(path):
     with_obs(path, {"soma_score": [1, 2, 3]})
 
 
-@case("index_duplicates")
+@case("index_duplicates", options=AMBIGUOUS)
 def _(path):
     obs = pd.DataFrame({"a": np.arange(7)}, index=["x", "x", "x-1", "y", "x", "y", "x-1"])
     var = pd.DataFrame(index=["g", "g", "g", "h"])
     write(simple(sp.csr_matrix(matrix(7, 4)), obs=obs, var=var), path)
+
+
+@case("index_missing_and_empty", options=AMBIGUOUS)
+def _(path):
+    var = pd.DataFrame(index=["g", "", "h", "nan"])
+    write(simple(sp.csr_matrix(matrix(5, 4)), obs=pd.DataFrame({"a": np.arange(5)}, index=names("c", 5)), var=var), path)
+    with h5py.File(path, "a") as f:
+        del f["obs/_index"]
+        ad.io.write_elem(f["obs"], "_index", pd.array(["a", None, "", None, "nan"], dtype="string"))
 
 
 @case("index_integers")
@@ -663,13 +675,18 @@ def _(path):
         f["obs"].create_dataset("_index", data=np.array([10, 2, 33]))
 
 
-@case("index_unicode_and_long")
+@case("index_unicode_and_long", options=AMBIGUOUS)
 def _(path):
     obs = pd.DataFrame({"a": [1, 2, 3]}, index=["é" * 5000, "🧬", ""])
     write(simple(obs=obs), path)
 
 
-@case("index_categorical", reference=False, why="Cannot setitem on a Categorical with a new category")
+@case(
+    "index_categorical",
+    reference=False,
+    why="Cannot setitem on a Categorical with a new category",
+    options=AMBIGUOUS,
+)
 def _(path):
     with_obs(path, {"a": pd.Categorical(["p", "p", "r"])})
     with h5py.File(path, "a") as f:

@@ -217,7 +217,8 @@ def axis_differences(found: pd.DataFrame, frame, table: pa.Table, fallback: str,
         yield f"{axis}: columns {list(found.columns)} against {expected}"
         return
     if index in table.column_names and index != "soma_joinid":
-        if list(found.index) != [str(v) for v in table[index].to_pylist()]:
+        # An index of AnnData has no nulls: missing ids are empty.
+        if list(found.index) != ["" if v is None else str(v) for v in table[index].to_pylist()]:
             yield f"{axis}: other ids"
         if found.index.name != original:
             yield f"{axis}: index called {found.index.name!r} against {original!r}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import tiledbsoma
+import tiledbsoma.io
+from soma_equal import differences
 
 MIB = 1 << 20
 # No input makes the program take more, whatever it announces.
@@ -335,56 +339,140 @@ def test_shapes_that_are_announced_only(fails, h5ad):
 # Ids, categories, names
 
 
-def ingested(vacuole, tmp_path, obs: pd.DataFrame) -> tuple[Done, pd.DataFrame]:
-    adata = ad.AnnData(sp.random(len(obs), 3, 0.5, "csr", dtype="f4", random_state=1), obs=obs)
-    corpus.write(adata, tmp_path / "ids.h5ad")
-    done = Done(vacuole, "ingest", tmp_path / "store", tmp_path / "ids.h5ad")
+def of_ids(tmp_path, obs=None, var=None) -> Path:
+    """A file with these ids: lists as anndata writes them, arrays as they are."""
+    obs = corpus.names("c", 4) if obs is None else obs
+    var = corpus.names("g", 3) if var is None else var
+    x = sp.random(len(obs), len(var), 0.5, "csr", dtype="f4", random_state=1)
+    frames = {"obs": corpus.names("c", len(obs)), "var": corpus.names("g", len(var))}
+    adata = ad.AnnData(x, **{axis: pd.DataFrame(index=index) for axis, index in frames.items()})
+    path = tmp_path / "ids.h5ad"
+    corpus.write(adata, path)
+    with h5py.File(path, "a") as file:
+        for axis, ids in (("obs", obs), ("var", var)):
+            index = file[axis].attrs["_index"]
+            del file[f"{axis}/{index}"]
+            ad.io.write_elem(file[axis], index, np.array(ids, object) if isinstance(ids, list) else ids)
+    return path
+
+
+MISSING = pd.array(["x", None, "y", None], dtype="string")
+
+
+@pytest.mark.parametrize(
+    ("ids", "mentioned"),
+    [
+        ({"obs": ["x", "y", "x", "z"]}, ["obs: ", "found 'x' in rows 0 and 2"]),
+        ({"obs": ["a", "x", "a", "x", "x", "b", "b"]}, ["'a' in rows 0 and 2, and 2 more repeated ids"]),
+        ({"obs": ["x"] * 5}, ["'x' in rows 0, 1, 2 and 2 more"]),
+        ({"obs": ["x", ""]}, ["obs: ", "an empty id in row 1"]),
+        ({"obs": ["x", "", "", "x"]}, ["2 missing or empty ids, an empty id in row 1", "'x' in rows 0 and 3"]),
+        ({"obs": ["x", "nan", "y"]}, ["the id 'nan', which stands for a missing one, in row 1"]),
+        ({"obs": MISSING}, ["2 missing or empty ids, a missing id in row 1 the first"]),
+        ({"obs": np.array([1.0, np.nan])}, ["the id 'nan', which stands for a missing one, in row 1"]),
+        ({"obs": pd.Categorical(["a", None, "b"])}, ["the id 'nan', which stands for a missing one, in row 1"]),
+        ({"var": ["x", ""]}, ["var: ", "an empty id in row 1"]),
+        ({"var": MISSING}, ["var: ", "a missing id in row 1"]),
+        ({"var": np.array([np.nan, 2])}, ["var: ", "'nan', which stands for a missing one, in row 0"]),
+    ],
+)
+def test_ids_that_tell_nothing_apart(fails, vacuole, tmp_path, ids, mentioned):
+    """They are refused, unless the user says otherwise; then they are what the reference makes of them."""
+    path = of_ids(tmp_path, **ids)
+    error = fails(path, "invalid_input", "ids.h5ad", "expected an id for every row, each once", *mentioned)
+    assert "--allow-ambiguous-ids" in error["remedy"]
+    assert error["object"].startswith(f"{path}: ")
+    done = Done(vacuole, "ingest", tmp_path / "store", path, "--allow-ambiguous-ids")
+    assert done.code == 0 and all(text in done.warnings[0] for text in mentioned), done.stderr
+    # Plans do not hold the option: it changes nothing that is stored.
+    done = Done(vacuole, "ingest", tmp_path / "store", path, "--allow-ambiguous-ids", "--json")
+    assert json.loads(done.stdout)["unchanged"]
+    tiledbsoma.io.from_h5ad(str(tmp_path / "reference"), str(path), measurement_name="RNA")
+    # A categorical index stays one in the reference; ours are the strings that AnnData says an index is of.
+    if not isinstance(ids.get("obs"), pd.Categorical):
+        assert differences(tmp_path / "reference", tmp_path / "store") == []
+
+
+def test_repeated_genes(vacuole, tmp_path):
+    """Symbols of genes are often repeated: they are made unique, as the reference does, and said."""
+    path = of_ids(tmp_path, var=["x", "y", "x", "x", "nan"])
+    done = Done(vacuole, "ingest", tmp_path / "store", path)
     assert done.code == 0, done.stderr
-    with tiledbsoma.open(str(tmp_path / "store")) as experiment:
-        return done, experiment.obs.read().concat().to_pandas()
-
-
-def test_repeated_ids(vacuole, tmp_path):
-    done, obs = ingested(vacuole, tmp_path, pd.DataFrame(index=["x", "y", "x", "x"]))
-    assert list(obs["obs_id"]) == ["x", "y", "x-1", "x-2"]
     assert len(done.warnings) == 1 and "2 repeated ids" in done.warnings[0] and "'x-1'" in done.warnings[0]
-
-
-def test_empty_ids(vacuole, tmp_path):
-    done, obs = ingested(vacuole, tmp_path, pd.DataFrame(index=["x", "", "nan"]))
-    assert list(obs["obs_id"]) == ["x", "", "nan"] and not done.warnings
-
-
-def test_ids_that_are_not_a_number(vacuole, tmp_path, h5ad):
-    """They become text, as anndata reads them."""
-    ids = np.arange(corpus.CELLS, dtype="f8")
-    ids[1] = np.nan
-    with h5py.File(h5ad, "a") as file:
-        index = file["obs"].attrs["_index"]
-        del file[f"obs/{index}"]
-        file[f"obs/{index}"] = ids
-        file[f"obs/{index}"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-    assert Done(vacuole, "ingest", tmp_path / "store", h5ad).code == 0
     with tiledbsoma.open(str(tmp_path / "store")) as experiment:
-        found = experiment.obs.read(column_names=["obs_id"]).concat()["obs_id"].to_pylist()
-    assert found == list(ad.read_h5ad(h5ad).obs_names)
-    assert found[:3] == ["0.0", "nan", "2.0"]
+        found = experiment.ms["RNA"].var.read().concat()["var_id"].to_pylist()
+    assert found == ["x", "y", "x-1", "x-2", "nan"]
+
+
+def test_repeated_entries(vacuole, tmp_path):
+    """Said once for each matrix, by its name, however many units it has."""
+    rows, columns = 6000, 4096
+    x = sp.csr_matrix((rows, columns), dtype="f4")
+    x.indptr = np.arange(rows + 1) * 2
+    x.indices = np.repeat(np.arange(rows) % columns, 2).astype("i4")
+    x.data = np.ones(2 * rows, "f4")
+    path = tmp_path / "twice.h5ad"
+    corpus.write(ad.AnnData(sp.csr_matrix((rows, columns), dtype="f4"), layers={"counts": x}), path)
+    done = Done(vacuole, "ingest", tmp_path / "store", path)
+    assert done.code == 0
+    why = f"{path}: layers/counts: {rows} entries had the row and column of another"
+    assert [line for line in done.warnings if "entries" in line and why in line] == done.warnings, done.stderr
 
 
 def test_more_categories_than_int16_holds(vacuole, tmp_path):
     names = [f"k{i}" for i in range(40_000)]
-    done, obs = ingested(vacuole, tmp_path, pd.DataFrame({"kind": pd.Categorical(names)}, index=names))
-    assert list(obs["kind"]) == names and done.memory < MOST_MEMORY
+    obs = pd.DataFrame({"kind": pd.Categorical(names)}, index=names)
+    corpus.write(ad.AnnData(sp.csr_matrix((len(obs), 3), dtype="f4"), obs=obs), tmp_path / "many.h5ad")
+    done = Done(vacuole, "ingest", tmp_path / "store", tmp_path / "many.h5ad")
+    assert done.code == 0 and done.memory < MOST_MEMORY, done.stderr
+    with tiledbsoma.open(str(tmp_path / "store")) as experiment:
+        assert experiment.obs.read().concat()["kind"].to_pylist() == names
 
 
-def test_a_reserved_name(fails, h5ad):
-    with h5py.File(h5ad, "a") as file:
-        order = [*file["obs"].attrs["column-order"], "soma_x"]
-        file["obs/soma_x"] = np.arange(corpus.CELLS)
-        file["obs/soma_x"].attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        file["obs"].attrs["column-order"] = np.array(order, dtype=object)
-    error = fails(h5ad, "invalid_input", "obs/soma_x", "soma_")
+@pytest.mark.parametrize("axis", ["obs", "var", "raw/var"])
+@pytest.mark.parametrize(("name", "whose"), [("soma_x", "SOMA"), ("soma_", "SOMA"), ("__x", "TileDB"), ("__", "TileDB")])
+def test_reserved_names(fails, tmp_path, axis, name, whose):
+    """The reference refuses them as well, after it has begun to write."""
+    path = tmp_path / "reserved.h5ad"
+    adata = corpus.simple()
+    adata.raw = adata
+    corpus.write(adata, path)
+    with h5py.File(path, "a") as file:
+        length = len(file[axis][file[axis].attrs["_index"]])
+        ad.io.write_elem(file[axis], name, np.arange(length))
+        file[axis].attrs["column-order"] = np.array([*file[axis].attrs["column-order"], name], dtype=object)
+    with pytest.raises(Exception, match="soma_|reserved"):
+        tiledbsoma.io.from_h5ad(str(tmp_path / "reference"), str(path), measurement_name="RNA")
+    error = fails(path, "invalid_input", f"reserved.h5ad: {axis}/{name}", f"{whose} reserves")
     assert error["remedy"] == "rename the column"
+
+
+@pytest.mark.parametrize("name", ["soma_cell", "__cell"])
+def test_reserved_names_of_an_index(fails, vacuole, tmp_path, name):
+    adata = corpus.simple()
+    adata.obs.index.name = name
+    corpus.write(adata, tmp_path / "index.h5ad")
+    error = fails(tmp_path / "index.h5ad", "invalid_input", f"index.h5ad: obs/{name}")
+    assert error["remedy"] == "rename the index"
+    corpus.write(corpus.simple(), tmp_path / "index.h5ad")
+    done = Done(vacuole, "ingest", tmp_path / "store", tmp_path / "index.h5ad", "--obs-id-name", name, "--json")
+    assert done.error()["remedy"] == "choose another name with --obs-id-name or --var-id-name"
+    assert not tiledbsoma.Experiment.exists(str(tmp_path / "store"))
+
+
+def test_reserved_names_in_uns(vacuole, tmp_path):
+    """A data frame there is not worth refusing the file: it is kept for export."""
+    path, store, out = tmp_path / "uns.h5ad", tmp_path / "store", tmp_path / "out.h5ad"
+    frames = {name: pd.DataFrame({name: [1, 2]}) for name in ("soma_x", "__x", "plain")}
+    corpus.write(corpus.simple(uns={"frames": frames}), path)
+    assert Done(vacuole, "ingest", store, path).code == 0
+    assert Done(vacuole, "verify", store).code == 0
+    with tiledbsoma.open(str(store)) as experiment:
+        assert set(experiment.ms["RNA"]["uns"]["frames"]) == {"plain"}
+    assert Done(vacuole, "export", store, out).code == 0
+    for name, frame in ad.read_h5ad(out).uns["frames"].items():
+        pd.testing.assert_frame_equal(frame, ad.read_h5ad(path).uns["frames"][name])
+    tiledbsoma.Experiment.open(str(store)).close()
 
 
 # Destinations
@@ -402,8 +490,19 @@ def test_a_destination_that_holds_something_else(fails, vacuole, h5ad, tmp_path)
     before = snapshot(folder)
     error = fails(h5ad, "already_exists", str(folder), "notes.txt", store=folder)
     assert "another destination" in error["remedy"]
-    fails(h5ad, "invalid_input", "notes.txt", "Not a directory", store=folder / "notes.txt")
+    for place in (folder / "notes.txt", folder / "notes.txt" / "store"):
+        error = fails(h5ad, "already_exists", str(place), "expected a folder or nothing, found a file", store=place)
+        assert "another destination" in error["remedy"]
     assert snapshot(folder) == before
+
+
+def test_a_file_in_the_place_of_an_experiment(vacuole, h5ad):
+    for command in (["show"], ["count"], ["verify"], ["query", "-o", "x.h5ad"], ["export"], ["ingest", "--abort"]):
+        command = [command[0], h5ad, *command[1:], *(["x.h5ad"] if command == ["export"] else []), "--json"]
+        error = Done(vacuole, *command).error()
+        assert error["kind"] == "invalid_input" and error["object"] == str(h5ad), error
+        assert error["message"] == f"{h5ad}: expected a folder, found a file"
+        assert "folder of an experiment" in error["remedy"]
 
 
 def test_a_destination_that_holds_another_experiment(vacuole, h5ad, tmp_path):
@@ -520,6 +619,54 @@ def test_ctrl_c(vacuole, large, tmp_path):
         assert Done(vacuole, "ingest", store, large).code == 0
         assert Done(vacuole, "verify", store).code == 0
     assert interrupted >= 1
+
+
+def stopped(vacuole, command: list, folder: Path, how: signal.Signals) -> subprocess.Popen:
+    """Runs a command that writes a file into a folder, and stops it as soon as it has begun to."""
+    process = subprocess.Popen(
+        [str(vacuole.path), *map(str, command), "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(folder.iterdir()) and process.poll() is None:
+        pass
+    process.send_signal(how)
+    process.output = process.communicate(timeout=30)
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_while_it_writes_a_file(vacuole, large, tmp_path, how):
+    store, folder = tmp_path / "store", tmp_path / "out"
+    assert Done(vacuole, "ingest", store, large).code == 0
+    out = folder / "out.h5ad"
+    for command in (["query", store, "-o", out], ["export", store, out]):
+        folder.mkdir()
+        process = stopped(vacuole, command, folder, how)
+        stdout, stderr = process.output
+        if how == signal.SIGINT:
+            assert process.returncode == 130, stderr
+            error = json.loads(stdout)["error"]
+            assert error["kind"] == "interrupted" and error["remedy"] == "run the command again"
+        else:
+            assert process.returncode == -how, stderr
+        left = [path.name for path in folder.iterdir()]
+        if how == signal.SIGKILL:
+            assert len(left) == 1 and left[0].startswith(".vacuole-") and left[0].endswith("-out.h5ad.partial")
+        else:
+            assert left == []
+        # That of a process which is not dead is locked.
+        alive = folder / ".vacuole-1-0-out.h5ad.partial"
+        with alive.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert Done(vacuole, *command).code == 0
+            assert sorted(path.name for path in folder.iterdir()) == [alive.name, "out.h5ad"]
+        assert Done(vacuole, *command).code == 0
+        assert [path.name for path in folder.iterdir()] == ["out.h5ad"]
+        ad.read_h5ad(out)
+        shutil.rmtree(folder)
 
 
 # The command line

@@ -1,5 +1,6 @@
 """`query -o slice.h5ad` equals slicing the source with pandas and scipy."""
 
+import json
 import operator
 
 import anndata as ad
@@ -8,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import tiledbsoma
+import tiledbsoma.io
 from soma_equal import plain, slice_differences
 
 CELLS, GENES = 400, 120
@@ -253,3 +256,65 @@ def test_real_cells(obs, var, inputs, vacuole, tmp_path):
         var = var.replace("index", "var_id")
     vacuole.query(inputs.ours("pbmc68k_reduced", vacuole), tmp_path / "slice.h5ad", obs=obs, var=var)
     assert slice_differences(tmp_path / "slice.h5ad", inputs.reference("pbmc68k_reduced"), obs=obs, var=var) == []
+
+
+NAMES = [("cell", "gene"), ("obs_id", "var_id")]
+
+
+@pytest.mark.parametrize(("obs_id", "var_id"), NAMES)
+@pytest.mark.parametrize("index_name", [None, "barcode"])
+@pytest.mark.parametrize("column", [None, "obs_id", "cell", "index"])
+def test_the_index_is_found_whatever_it_is_called(obs_id, var_id, index_name, column, vacuole, tmp_path):
+    """Without options: the ingest has recorded which columns hold the ids."""
+    adata = corpus.simple()
+    adata.obs.index.name = index_name
+    if column:
+        adata.obs[column] = [f"other {i}" for i in range(corpus.CELLS)]
+    corpus.write(adata, tmp_path / "in.h5ad")
+    store = tmp_path / "store"
+    vacuole.ingest(store, tmp_path / "in.h5ad", "--obs-id-name", obs_id, "--var-id-name", var_id)
+    vacuole.query(store, tmp_path / "slice.h5ad", obs="n_counts > 1000")
+    vacuole("query", store, "-o", tmp_path / "narrow.h5ad", "--obs-columns", "batch", "--var-columns", "feature_length")
+    vacuole("export", store, tmp_path / "out.h5ad")
+    kept = adata[adata.obs["n_counts"] > 1000]
+    out = ad.read_h5ad(tmp_path / "out.h5ad")
+    assert list(out.obs_names) == list(adata.obs_names) and out.obs_names.name == index_name
+    # Beside a column of the name that ids have, tiledbsoma does not store an index without a name: only export has it.
+    if index_name is None and column == obs_id:
+        kept, adata = (a.copy() for a in (kept, adata))
+        kept.obs_names, adata.obs_names = kept.obs[column], adata.obs[column]
+    for name, source in (("slice", kept), ("narrow", adata)):
+        found = ad.read_h5ad(tmp_path / f"{name}.h5ad")
+        assert list(found.obs_names) == list(source.obs_names), name
+        assert list(found.var_names) == list(source.var_names), name
+        assert found.obs_names.name == index_name and "soma_joinid" not in found.obs
+
+
+def test_the_index_that_is_asked_for(inputs, vacuole, tmp_path):
+    """Of experiments that the reference made with other names, and of ours; as the reference does."""
+    h5ad = inputs.h5ad("columns_categorical")
+    store, ours = tmp_path / "store", tmp_path / "ours"
+    tiledbsoma.io.from_h5ad(str(store), str(h5ad), measurement_name="RNA", obs_id_name="cell", var_id_name="gene")
+    vacuole.ingest(ours, h5ad)
+    names = ["--obs-id-name", "cell", "--var-id-name", "gene"]
+    with tiledbsoma.open(str(store)) as experiment:
+        expected = tiledbsoma.io.to_anndata(experiment, "RNA", obs_id_name="cell", var_id_name="gene")
+    for command in (["query", store, "-o", tmp_path / "a.h5ad"], ["export", store, tmp_path / "a.h5ad"]):
+        vacuole(*command, *names)
+        found = ad.read_h5ad(tmp_path / "a.h5ad")
+        for one, other in ((found.obs, expected.obs), (found.var, expected.var)):
+            assert one.index.equals(other.index) and one.index.name == other.index.name
+            assert list(one.columns) == list(other.columns)
+        done = vacuole.run(*command, "--obs-id-name", "nothing")
+        assert done.returncode == 5, done.stderr
+        assert "expected a column 'nothing' for the index, found " in done.stderr and "'cell'" in done.stderr
+        assert "name one of these" in done.stderr
+    # Narrowed to some columns, the ids are there still.
+    vacuole("query", store, "-o", tmp_path / "b.h5ad", *names, "--obs-columns", expected.obs.columns[0])
+    assert ad.read_h5ad(tmp_path / "b.h5ad").obs_names.equals(expected.obs_names)
+    column = ad.read_h5ad(h5ad).obs.columns[0]
+    done = vacuole("export", ours, tmp_path / "c.h5ad", "--obs-id-name", "obs_id", "--json")
+    assert json.loads(done.stdout)["is_original"]
+    done = vacuole("export", ours, tmp_path / "c.h5ad", "--obs-id-name", column, "--json")
+    assert not json.loads(done.stdout)["is_original"] and f"the index of obs is '{column}'" in done.stdout
+    assert list(ad.read_h5ad(tmp_path / "c.h5ad").obs_names) == list(ad.read_h5ad(h5ad).obs[column].astype(str))

@@ -205,6 +205,11 @@ impl From<vacuole_soma::Error> for CliError {
                 let told = Self::new(kind, &other.to_string());
                 let told = Self { object: object.map(str::to_owned), ..told };
                 match (other, kind) {
+                    (Error::Store(store), _)
+                        if store.kind() == vacuole_store::ErrorKind::NotAFolder =>
+                    {
+                        told.with_remedy("give the folder of an experiment")
+                    }
                     (Error::Store(_), Kind::InvalidInput) => {
                         told.with_remedy("choose another place")
                     }

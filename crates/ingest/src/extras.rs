@@ -44,13 +44,16 @@ fn put_file(store: &dyn Store, path: &str, kept: &Kept, uuid: &str) -> Result<()
         }
     }
     writer.finish()?;
-    copy(store, path, &local)
+    copy(store, path, local)
 }
 
-fn copy(store: &dyn Store, path: &str, local: &Temporary) -> Result<()> {
+fn copy(store: &dyn Store, path: &str, local: Temporary) -> Result<()> {
     use std::io::Read;
-    let fail = |source| Error::Input { path: local.0.display().to_string(), source };
+    let shown = local.0.display().to_string();
+    let fail = |source| Error::Input { path: shown.clone(), source };
     let mut file = std::fs::File::open(&local.0).map_err(fail)?;
+    // Without a name it goes with the process, whatever ends that.
+    drop(local);
     let mut target = store.writer(path)?;
     let mut buffer = vec![0; COPY_BYTES];
     loop {

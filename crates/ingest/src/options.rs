@@ -16,6 +16,18 @@ pub struct IngestOptions {
     pub obs_id_name: String,
     /// The column that an index of `var` without a name becomes.
     pub var_id_name: String,
+    /// Takes ids of cells and genes that tell nothing apart: repeated ids of cells are made unique as those of
+    /// genes are, missing and empty ones stay. It decides whether something is stored and not what, so that plans
+    /// do not hold it.
+    #[serde(skip)]
+    pub allow_ambiguous_ids: bool,
+}
+
+impl IngestOptions {
+    /// The choices that plans hold and compare.
+    pub(crate) fn stored(&self) -> Self {
+        Self { allow_ambiguous_ids: false, ..self.clone() }
+    }
 }
 
 impl Default for IngestOptions {
@@ -26,6 +38,7 @@ impl Default for IngestOptions {
             layer: "data".to_owned(),
             obs_id_name: "obs_id".to_owned(),
             var_id_name: "var_id".to_owned(),
+            allow_ambiguous_ids: false,
         }
     }
 }

@@ -17,11 +17,6 @@ use crate::fingerprint::Fingerprint;
 use crate::options::IngestOptions;
 use crate::write::plan_rows;
 
-/// The kind of a plan's document.
-const KIND: &str = "plan";
-/// Where the open plan is; there is one at the most.
-const OPEN_PLAN: &str = "plan.json";
-
 /// What an ingest does, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,7 +78,7 @@ impl Plan {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             input: input.to_owned(),
             fingerprint,
-            options: options.clone(),
+            options: options.stored(),
             at: stamp.at,
             uuid: stamp.uuid.clone(),
             units,
@@ -97,17 +92,17 @@ impl Plan {
 
     /// Reads the open plan of an experiment, if there is one.
     pub(crate) fn read(store: &dyn Store) -> Result<Option<Self>> {
-        let path = private::path(OPEN_PLAN);
+        let path = private::path(private::OPEN_PLAN);
         if store.size(&path)?.is_none() {
             return Ok(None);
         }
-        Ok(Some(private::decode(&store.display(&path), KIND, &store.read(&path)?)?))
+        Ok(Some(private::decode(&store.display(&path), private::PLAN, &store.read(&path)?)?))
     }
 
     /// Opens the plan. Of two ingests that do so at the same time, one wins.
     pub(crate) fn open(&self, store: &dyn Store) -> Result<()> {
-        let path = private::path(OPEN_PLAN);
-        match store.put_new(&path, &private::encode(KIND, self)) {
+        let path = private::path(private::OPEN_PLAN);
+        match store.put_new(&path, &private::encode(private::PLAN, self)) {
             Err(e) if e.kind() == vacuole_store::ErrorKind::AlreadyExists => Err(Error::Conflict {
                 object: store.display(""),
                 message: "another ingest has begun here at the same moment; run the command again"
@@ -119,11 +114,11 @@ impl Plan {
 
     /// Turns the open plan into the record of a finished ingest.
     pub(crate) fn close(&self, store: &dyn Store) -> Result<()> {
-        store.put(&self.record_path(), &private::encode(KIND, self))?;
+        store.put(&self.record_path(), &private::encode(private::PLAN, self))?;
         store.flush()?;
         store.remove_folder(&private::path("done"))?;
         store.remove_folder(&private::path("tmp"))?;
-        Ok(store.remove(&private::path(OPEN_PLAN))?)
+        Ok(store.remove(&private::path(private::OPEN_PLAN))?)
     }
 
     /// Where the record of this ingest is once it is finished.
@@ -137,14 +132,14 @@ impl Plan {
         let mut found = Vec::new();
         for entry in store.list(&folder)? {
             let path = vacuole_store::join(&folder, &entry.name);
-            found.push(private::decode(&store.display(&path), KIND, &store.read(&path)?)?);
+            found.push(private::decode(&store.display(&path), private::PLAN, &store.read(&path)?)?);
         }
         Ok(found)
     }
 
     /// Whether it is of the same input and the same choices.
     pub(crate) fn is_of(&self, fingerprint: &Fingerprint, options: &IngestOptions) -> bool {
-        self.fingerprint.same_content(fingerprint) && self.options == *options
+        self.fingerprint.same_content(fingerprint) && self.options == options.stored()
     }
 
     /// The units of each array, by position in the plan.

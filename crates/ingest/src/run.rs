@@ -67,6 +67,7 @@ pub fn ingest(
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
     let fingerprint = Fingerprint::of(input)?;
+    check_folder(&*store)?;
     let open = Plan::read(&*store)?;
     let exists = experiment_exists(&store)?;
     if let Some(plan) = &open {
@@ -104,6 +105,7 @@ pub fn ingest(
     // Killed between the commit and the end of the record, the experiment is complete.
     if !exists {
         let mut run = Run {
+            input: &name,
             plan: &plan,
             stamp,
             store: Arc::clone(&store),
@@ -126,6 +128,7 @@ pub fn ingest(
 /// [`Error::Conflict`] where the experiment is complete.
 pub fn abort(destination: &str) -> Result<bool> {
     let store = vacuole_store::open(&Uri::parse(destination)?)?;
+    store.list("")?;
     let Some(plan) = Plan::read(&*store)? else { return Ok(false) };
     if experiment_exists(&store)? {
         plan.close(&*store)?;
@@ -182,6 +185,8 @@ pub fn plan_only(
 }
 
 struct Run<'a> {
+    /// The input's name, for messages.
+    input: &'a str,
     plan: &'a Plan,
     stamp: WriteStamp,
     store: Arc<dyn Store>,
@@ -226,6 +231,9 @@ impl Run<'_> {
                         recorder.record(std::mem::take(&mut waiting))?;
                         waiting_bytes = 0;
                     }
+                }
+                if let Some(reader) = &reader {
+                    reader.warn_of_duplicates(self.input, self.progress);
                 }
             }
             recorder.record(waiting)?;
@@ -373,7 +381,7 @@ fn check_same(
 ) -> Result<()> {
     let fault = if !plan.fingerprint.same_content(fingerprint) {
         format!("an unfinished ingest of '{}' is here, whose contents are others", plan.input)
-    } else if plan.options != *options {
+    } else if plan.options != options.stored() {
         format!("an unfinished ingest of '{}' with other options is here", plan.input)
     } else if plan.version != env!("CARGO_PKG_VERSION") {
         format!("an unfinished ingest by version {} is here", plan.version)
@@ -412,6 +420,17 @@ fn already_there(
                       choose another destination (appending is not supported yet)"
                     .to_owned(),
         }),
+    }
+}
+
+/// Fails where the destination is something else than a folder.
+fn check_folder(store: &dyn Store) -> Result<()> {
+    match store.list("") {
+        Err(error) if error.kind() == vacuole_store::ErrorKind::NotAFolder => {
+            let message = "expected a folder or nothing, found a file; choose another destination";
+            Err(Error::Conflict { object: store.display(""), message: message.to_owned() })
+        }
+        listed => Ok(listed.map(|_| ())?),
     }
 }
 

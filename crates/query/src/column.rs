@@ -27,24 +27,51 @@ pub(crate) struct AnnDataFrame {
     pub(crate) columns: Vec<(String, Column)>,
 }
 
-/// Turns rows of `obs` or `var` into AnnData's frame.
+/// Which column of a data frame holds the ids.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct IdColumn<'a> {
+    /// What the user asks for, who may know better.
+    pub(crate) asked: Option<&'a str>,
+    /// What the ingest has recorded.
+    pub(crate) recorded: Option<&'a str>,
+    /// What it is called usually.
+    pub(crate) usual: &'a str,
+}
+
+impl IdColumn<'_> {
+    /// The columns that may be it, the first that there is being it: that which is asked for and no other, else the
+    /// one that was the index in pandas (`soma_dataframe_original_index_name`), the recorded one, the usual one, and
+    /// `index`.
+    pub(crate) fn candidates(&self, object: &Object) -> Vec<String> {
+        if let Some(asked) = self.asked {
+            return vec![asked.to_owned()];
+        }
+        let others = self.recorded.into_iter().chain([self.usual, "index"]);
+        original_index_name(object).into_iter().chain(others.map(str::to_owned)).collect()
+    }
+}
+
+/// Turns rows of `obs` or `var` into AnnData's frame. Without a column of ids the join ids are the index.
 ///
-/// The index is the column that it was in pandas (`soma_dataframe_original_index_name`), else `id_column`,
-/// else a column `index`, else the join ids.
+/// # Errors
+/// [`InvalidInput`](ErrorKind::InvalidInput) where the column asked for is not there or holds no ids.
 pub(crate) fn frame(
     object: &Object,
     rows: &RecordBatch,
-    id_column: &str,
+    id_column: &IdColumn<'_>,
     join_ids: bool,
 ) -> Result<AnnDataFrame> {
     let original = original_index_name(object);
-    let candidates = original.as_deref().into_iter().chain([id_column, "index"]);
-    let index_column = candidates
-        .map(str::to_owned)
-        .find(|name| rows.column_by_name(name).is_some_and(|c| ids(c).is_some()));
+    let candidates = id_column.candidates(object).into_iter();
+    let index_column =
+        { candidates }.find(|name| rows.column_by_name(name).is_some_and(|c| ids(c).is_some()));
+    if let (Some(asked), None) = (id_column.asked, &index_column) {
+        return Err(no_ids(object, asked));
+    }
     let index = rows.column_by_name(index_column.as_deref().unwrap_or(JOIN_ID)).and_then(ids);
     let Some(index) = index else {
-        let message = format!("expected a column '{id_column}' or '{JOIN_ID}' for the index");
+        let message =
+            format!("expected a column '{}' or '{JOIN_ID}' for the index", id_column.usual);
         return Err(SomaError::new(ErrorKind::InvalidInput, object.display(), message).into());
     };
     let mut columns = Vec::new();
@@ -60,8 +87,31 @@ pub(crate) fn frame(
         })?;
         columns.push((name.clone(), column));
     }
-    let index_name = original.filter(|name| index_column.as_ref() == Some(name));
+    // As tiledbsoma has it: the index has a name where it had one, or where it is asked for.
+    let index_name = original
+        .filter(|name| index_column.as_ref() == Some(name))
+        .or_else(|| id_column.asked.map(str::to_owned));
     Ok(AnnDataFrame { index_name, index, columns })
+}
+
+/// The error where the column asked for does not hold the ids.
+fn no_ids(object: &Object, asked: &str) -> crate::Error {
+    let fields = object.array().map(|array| array.arrow_schema().fields().clone());
+    let fields = fields.unwrap_or_default();
+    let message = match fields.find(asked) {
+        Some((_, field)) => format!(
+            "expected text or integers in the column '{asked}' for the index, found {}; name another column",
+            field.data_type()
+        ),
+        None => {
+            let names: Vec<String> = fields.iter().map(|f| format!("'{}'", f.name())).collect();
+            format!(
+                "expected a column '{asked}' for the index, found {}; name one of these",
+                names.join(", ")
+            )
+        }
+    };
+    SomaError::new(ErrorKind::InvalidInput, object.display(), message).into()
 }
 
 /// The name that the index had in pandas.

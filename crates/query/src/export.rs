@@ -15,7 +15,7 @@ use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, SomaType};
 use vacuole_store::join;
 
 use crate::axis::AxisSelection;
-use crate::column;
+use crate::column::{self, IdColumn};
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::matrix::{self, Columns, Width};
@@ -30,6 +30,10 @@ pub struct ExportOptions {
     pub measurement: Option<String>,
     /// The layer that becomes X; by default that which X was, or `data`, or the first by name.
     pub layer: Option<String>,
+    /// The column of `obs` that becomes the index; by default the one that it was.
+    pub obs_id_name: Option<String>,
+    /// The column of `var` that becomes the index.
+    pub var_id_name: Option<String>,
     /// How the file is compressed.
     pub write: WriteOptions,
 }
@@ -77,8 +81,10 @@ pub fn write_experiment(
         export.known = Some(record);
         export.note_changes();
     }
-    export.frame("obs", "obs_id", &obs_object, &obs)?;
-    export.frame("var", "var_id", &var_object, &var)?;
+    let asked = options.obs_id_name.as_deref();
+    export.frame("obs", asked, "obs_id", &obs_object, &obs)?;
+    let asked = options.var_id_name.as_deref();
+    export.frame("var", asked, "var_id", &var_object, &var)?;
     export.layers(&measurement, options.layer.as_deref(), &obs, &var)?;
     for (part, axis) in [("obsm", &obs), ("varm", &var)] {
         export.part(&measurement, part, axis, false)?;
@@ -128,19 +134,26 @@ impl Export {
     fn frame(
         &mut self,
         path: &str,
-        id_column: &str,
+        asked: Option<&str>,
+        usual: &str,
         object: &Object,
         axis: &AxisSelection,
     ) -> Result<()> {
         let rows = axis.read(None)?;
         let fits = if path == "obs" { self.fits.obs } else { self.fits.var };
         let form = self.known.as_ref().and_then(|record| record.frames.get(object.path()));
-        if let (Some(form), true) = (form.cloned(), fits) {
+        let recorded = form.and_then(|form| form.id_column.clone());
+        let as_it_was = asked.is_none() || asked == recorded.as_deref();
+        if let (Some(form), true) = (form.cloned(), fits && as_it_was) {
             let (index, columns) = self.original_frame(&form, object, &rows)?;
             let name = form.index_name.as_deref();
             return Ok(self.out.frame(path, name, &index.values, &columns)?);
         }
-        let frame = column::frame(object, &rows, id_column, false)?;
+        if let (Some(asked), true) = (asked, fits) {
+            self.notes.push(format!("the index of {path} is '{asked}', as was asked for"));
+        }
+        let id_column = IdColumn { asked, recorded: recorded.as_deref(), usual };
+        let frame = column::frame(object, &rows, &id_column, false)?;
         Ok(self.out.frame(path, frame.index_name.as_deref(), &frame.index, &frame.columns)?)
     }
 
@@ -283,7 +296,7 @@ impl Export {
                 "raw/var has changed since the ingest: what was kept of it is left out".to_owned(),
             );
         }
-        self.frame("raw/var", "var_id", &var_object, &var)?;
+        self.frame("raw/var", None, "var_id", &var_object, &var)?;
         if let Some((_, layer)) = layer(&measurement, None)? {
             self.matrix("raw/X", &layer, obs, &Columns::Axis(&var), MatrixKind::Csr)?;
         }

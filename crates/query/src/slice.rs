@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use vacuole_anndata::write::{H5adWriter, WriteOptions};
+use vacuole_soma::anndata_record::AnnDataRecord;
 use vacuole_soma::{Object, SomaType};
 
 use crate::axis::AxisSelection;
-use crate::column;
+use crate::column::{self, IdColumn};
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::matrix::{self, Columns, Width};
@@ -26,6 +27,10 @@ pub struct SliceOptions {
     pub obs_columns: Option<Vec<String>>,
     /// The columns of `var`.
     pub var_columns: Option<Vec<String>>,
+    /// The column of `obs` that becomes the index; by default the one that the ingest made of it.
+    pub obs_id_name: Option<String>,
+    /// The column of `var` that becomes the index.
+    pub var_id_name: Option<String>,
     /// Whether `soma_joinid` becomes a column.
     pub join_ids: bool,
     /// How the file is compressed.
@@ -52,7 +57,10 @@ pub fn write_slice(
     target: &Path,
     options: &SliceOptions,
 ) -> Result<SliceSummary> {
-    let measurement = experiment.measurement(options.measurement.as_deref())?;
+    let name = experiment.measurement_name(options.measurement.as_deref())?;
+    let measurement = experiment.measurement(Some(&name))?;
+    let known = AnnDataRecord::find(&**experiment.object().store(), &name)?;
+    let known = known.map(|(record, _)| record);
     let obs_object = experiment.obs()?;
     let var_object = measurement.expect_member("var")?;
     let obs = AxisSelection::find(obs_object.array()?, options.obs_filter.as_deref())?;
@@ -61,13 +69,15 @@ pub fn write_slice(
 
     let mut out = H5adWriter::create(target, options.write.clone())?;
     let frames = [
-        ("obs", "obs_id", &obs_object, &obs, &options.obs_columns),
-        ("var", "var_id", &var_object, &var, &options.var_columns),
+        ("obs", "obs_id", &obs_object, &obs, &options.obs_columns, &options.obs_id_name),
+        ("var", "var_id", &var_object, &var, &options.var_columns, &options.var_id_name),
     ];
-    for (name, id_column, object, axis, columns) in frames {
-        let columns = columns.as_ref().map(|columns| with_ids(columns, axis, object, id_column));
+    for (name, usual, object, axis, columns, asked) in frames {
+        let recorded = known.as_ref().and_then(|record| record.id_column(object.path()));
+        let id_column = IdColumn { asked: asked.as_deref(), recorded, usual };
+        let columns = columns.as_ref().map(|columns| with_ids(columns, axis, object, &id_column));
         let rows = axis.read(columns.as_deref())?;
-        let frame = column::frame(object, &rows, id_column, options.join_ids)?;
+        let frame = column::frame(object, &rows, &id_column, options.join_ids)?;
         out.frame(name, frame.index_name.as_deref(), &frame.index, &frame.columns)?;
     }
     let nnz = match layer {
@@ -151,13 +161,11 @@ fn with_ids(
     columns: &[String],
     axis: &AxisSelection,
     object: &Object,
-    id_column: &str,
+    id_column: &IdColumn<'_>,
 ) -> Vec<String> {
     let mut all = vec![vacuole_soma::layout::JOIN_ID.to_owned()];
-    let original = column::original_index_name(object);
     let has = |name: &str| axis.frame().arrow_schema().field_with_name(name).is_ok();
-    let ids = original.into_iter().chain([id_column.to_owned(), "index".to_owned()]);
-    all.extend(ids.into_iter().find(|name| has(name)));
+    all.extend(id_column.candidates(object).into_iter().find(|name| has(name)));
     all.extend(columns.iter().filter(|column| !all.contains(column)).cloned().collect::<Vec<_>>());
     all
 }

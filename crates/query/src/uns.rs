@@ -12,7 +12,7 @@ use vacuole_soma::{Object, SomaType, SparseReadOptions, keys};
 use vacuole_tiledb::Datatype;
 use vacuole_tiledb::metadata::MetadataValue;
 
-use crate::column;
+use crate::column::{self, IdColumn};
 use crate::error::Result;
 
 /// The entries of a collection, as `tiledbsoma.io.to_anndata` gives them; members of other kinds are left out.
@@ -69,7 +69,8 @@ fn data_frame(object: &Object) -> Result<Value> {
     if let (Some("array_1d" | "array_2d"), true) = (hint, is_text) {
         return Ok(Value::Array(strings(&rows, &columns, hint == Some("array_1d"))?));
     }
-    let frame = column::frame(object, &rows, "index", false)?;
+    let frame =
+        column::frame(object, &rows, &IdColumn { usual: "index", ..IdColumn::default() }, false)?;
     let index = Column { values: frame.index, encoding: ColumnEncoding::String };
     Ok(Value::Frame(Table { index_name: frame.index_name, index, columns: frame.columns }))
 }

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::private;
 
 /// The folder of records, and of the files beside them.
-const FOLDER: &str = "anndata";
+pub(crate) const FOLDER: &str = "anndata";
 const KIND: &str = "anndata";
 
 /// The record of one ingested AnnData.
@@ -71,6 +71,9 @@ pub struct FrameForm {
     pub index_name: Option<String>,
     /// Where the index is.
     pub index: ColumnSource,
+    /// The stored column that holds the ids; none where there is none, and in records of before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_column: Option<String>,
     /// The columns in order, without the index.
     pub columns: Vec<ColumnForm>,
 }
@@ -125,6 +128,11 @@ impl AnnDataRecord {
     pub fn paths(uuid: &str) -> (String, String) {
         let folder = private::path(FOLDER);
         (join(&folder, &format!("{uuid}.json")), join(&folder, &format!("{uuid}.h5ad")))
+    }
+
+    /// The column that holds the ids of the data frame at `path`.
+    pub fn id_column(&self, path: &str) -> Option<&str> {
+        self.frames.get(path)?.id_column.as_deref()
     }
 
     /// The bytes of the record.

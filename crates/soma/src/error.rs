@@ -89,7 +89,9 @@ impl Error {
                 vacuole_store::ErrorKind::NotFound => ErrorKind::NotFound,
                 vacuole_store::ErrorKind::AlreadyExists => ErrorKind::AlreadyExists,
                 vacuole_store::ErrorKind::Truncated => ErrorKind::Corrupt,
-                vacuole_store::ErrorKind::InvalidInput => ErrorKind::InvalidInput,
+                vacuole_store::ErrorKind::InvalidInput | vacuole_store::ErrorKind::NotAFolder => {
+                    ErrorKind::InvalidInput
+                }
                 vacuole_store::ErrorKind::Unsupported => ErrorKind::Unsupported,
                 _ => ErrorKind::Store,
             },

@@ -28,6 +28,12 @@ pub const DIGESTS: &str = "digests";
 /// The folder of records of finished ingests.
 pub const INGESTS: &str = "ingests";
 
+/// The kind of a plan's document, open or finished.
+pub const PLAN: &str = "plan";
+
+/// Where the open plan is; there is one at the most.
+pub const OPEN_PLAN: &str = "plan.json";
+
 /// A path under `__vacuole`.
 pub fn path(name: &str) -> String {
     join(PRIVATE_FOLDER, name)

@@ -1,11 +1,12 @@
 //! Checking a SOMA object with all that is in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use vacuole_store::{Store, join};
 use vacuole_tiledb::TimestampedName;
 
+use crate::anndata_record;
 use crate::array::{COMMIT_FOLDER, FRAGMENT_FOLDER, METADATA_FOLDER, read_commits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Object;
@@ -80,32 +81,83 @@ fn walk(object: &Object, report: &mut VerifyReport) {
 
 /// Compares the digests kept under `__vacuole` with the files, and reads this program's other documents.
 fn compare_digests(store: &dyn Store, root: &str, report: &mut VerifyReport) -> Result<()> {
-    for folder in [private::DIGESTS, private::INGESTS] {
-        let folder = join(root, &private::path(folder));
-        for entry in store.list(&folder)? {
-            let object = join(&folder, &entry.name);
-            let shown = store.display(&object);
-            let bytes = match store.read(&object) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    report.fault(error);
-                    continue;
-                }
-            };
-            report.files += 1;
-            if folder.ends_with(private::INGESTS) {
-                if let Err(error) = private::decode::<serde_json::Value>(&shown, "plan", &bytes) {
-                    report.fault(error);
-                }
-                continue;
+    let mut documents: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for kind in [private::DIGESTS, private::INGESTS, anndata_record::FOLDER] {
+        let folder = join(root, &private::path(kind));
+        let names: BTreeSet<String> = store
+            .list(&folder)?
+            .into_iter()
+            .filter_map(|entry| entry.name.strip_suffix(".json").map(str::to_owned))
+            .collect();
+        for name in &names {
+            let object = join(&folder, &format!("{name}.json"));
+            if kind != anndata_record::FOLDER
+                && let Err(error) = check_document(store, root, kind, &object, report)
+            {
+                report.fault(error);
             }
-            match private::decode::<Digests>(&shown, private::DIGESTS, &bytes) {
-                Ok(digests) => compare(store, root, &digests, report)?,
-                Err(error) => report.fault(error),
+        }
+        documents.insert(kind, names);
+    }
+    demand_documents(store, root, &documents, report)
+}
+
+/// Reads one document, and compares the files that it has digests of.
+fn check_document(
+    store: &dyn Store,
+    root: &str,
+    kind: &str,
+    object: &str,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let bytes = store.read(object)?;
+    report.files += 1;
+    let shown = store.display(object);
+    if kind == private::INGESTS {
+        return private::decode::<serde_json::Value>(&shown, private::PLAN, &bytes).map(|_| ());
+    }
+    let digests = private::decode::<Digests>(&shown, private::DIGESTS, &bytes)?;
+    compare(store, root, &digests, report)
+}
+
+/// Each ingest has left a record, digests, which cover the record of its AnnData too, and the latter: where one of
+/// them is missing, another says so. An ingest that has committed and not come to its end has a plan in the place
+/// of the record.
+fn demand_documents(
+    store: &dyn Store,
+    root: &str,
+    documents: &BTreeMap<&str, BTreeSet<String>>,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let all: BTreeSet<&String> = documents.values().flatten().collect();
+    let open = open_ingest(store, root).unwrap_or_else(|error| {
+        report.fault(error);
+        None
+    });
+    for name in all {
+        for kind in [private::DIGESTS, private::INGESTS] {
+            let is_there = documents.get(kind).is_some_and(|names| names.contains(name));
+            let is_open = kind == private::INGESTS && open.as_ref() == Some(name);
+            if !is_there && !is_open {
+                let path = join(&private::path(kind), &format!("{name}.json"));
+                let message = "is missing: other files of the same ingest are there";
+                let object = store.display(&join(root, &path));
+                report.fault(Error::new(ErrorKind::Corrupt, object, message));
             }
         }
     }
     Ok(())
+}
+
+/// The name of the ingest whose plan is open.
+fn open_ingest(store: &dyn Store, root: &str) -> Result<Option<String>> {
+    let path = join(root, &private::path(private::OPEN_PLAN));
+    if store.size(&path)?.is_none() {
+        return Ok(None);
+    }
+    let shown = store.display(&path);
+    let plan: serde_json::Value = private::decode(&shown, private::PLAN, &store.read(&path)?)?;
+    Ok(plan.get("uuid").and_then(|uuid| uuid.as_str()).map(str::to_owned))
 }
 
 fn compare(

@@ -18,6 +18,8 @@ pub enum ErrorKind {
     PermissionDenied,
     /// No space is left, or a quota is used up.
     NoSpace,
+    /// A file, or something else, is in the place of a folder.
+    NotAFolder,
     /// The object is shorter than what was asked of it.
     Truncated,
     /// The URI or path cannot be used.

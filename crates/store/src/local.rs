@@ -49,6 +49,19 @@ impl LocalStore {
         }
         Ok(self.shared.root.join(path))
     }
+
+    /// The error where something else is in the place of a folder: the root, or one below it.
+    fn no_folder(&self, path: &Path) -> Error {
+        let root = &self.shared.root;
+        let object = if root.is_dir() { path } else { root };
+        let found = object.ancestors().find_map(|place| fs::metadata(place).ok());
+        let found = match found.is_some_and(|found| found.is_file()) {
+            true => "a file",
+            false => "something else",
+        };
+        let message = format!("expected a folder, found {found}");
+        Error::new(ErrorKind::NotAFolder, object.display().to_string(), message)
+    }
 }
 
 impl Shared {
@@ -113,7 +126,10 @@ impl Shared {
 
 impl Store for LocalStore {
     fn display(&self, path: &str) -> String {
-        self.shared.root.join(path).display().to_string()
+        match path {
+            "" => self.shared.root.display().to_string(),
+            path => self.shared.root.join(path).display().to_string(),
+        }
     }
 
     fn list(&self, folder: &str) -> Result<Vec<Entry>> {
@@ -122,6 +138,7 @@ impl Store for LocalStore {
         let listing = match fs::read_dir(&path) {
             Ok(listing) => listing,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Err(self.no_folder(&path)),
             Err(e) => return Err(cannot(e)),
         };
         let mut entries = Vec::new();

@@ -59,6 +59,7 @@ use group::Kind;
 use heap::Waiting;
 use output::{Output, SharedOutput};
 use temporary::TemporaryFile;
+pub use temporary::abandon_unfinished;
 
 /// Writes one H5AD file.
 ///
@@ -66,8 +67,9 @@ use temporary::TemporaryFile;
 /// are created with it. An element is written once; `obs` and `var` must be.
 ///
 /// After an error of the writer it cannot be finished any more. Dropped before
-/// [`finish`](Self::finish), it leaves nothing behind; a killed process leaves a file named
-/// `.vacuole-*.partial`.
+/// [`finish`](Self::finish), it leaves nothing behind, and neither does a process that calls
+/// [`abandon_unfinished`] before it ends. A killed process leaves a file named
+/// `.vacuole-*.partial`, which the next writer of the same target removes.
 pub struct H5adWriter {
     /// Present until the file is closed.
     file: Option<H5File>,

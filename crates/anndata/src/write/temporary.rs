@@ -1,25 +1,48 @@
 //! A file that appears under its name only when it is complete.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{Error, Result};
 
 /// How many temporary names are tried beside a target.
 const ATTEMPTS: u32 = 10_000;
 
+/// How many bytes of the target's name are in that of its temporary file: names are 255 bytes long at the most.
+const NAME_BYTES: usize = 150;
+
+/// The temporary files that this process has and has not given their names.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes every file that is not finished, for a process that is about to end without unwinding. From then on no
+/// file can begin or get its name: threads that try wait for the end.
+pub fn abandon_unfinished() {
+    let files = unfinished();
+    for path in files.iter() {
+        let _ = fs::remove_file(path);
+    }
+    std::mem::forget(files);
+}
+
 /// A file under a temporary name in the folder of its target; removed when dropped.
 #[derive(Debug)]
 pub(super) struct TemporaryFile {
     path: PathBuf,
     target: PathBuf,
-    kept: bool,
+    /// Locked, which tells it from what a killed process has left.
+    _locked: File,
 }
 
 impl TemporaryFile {
-    /// Creates an empty file beside `target`.
+    /// Creates an empty file beside `target`, and removes what killed processes have left there of it.
     pub(super) fn beside(target: &Path) -> Result<Self> {
         let named = target.display().to_string();
         let target = resolve(target).map_err(|error| error.in_file(&named))?;
@@ -27,17 +50,28 @@ impl TemporaryFile {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
         };
-        if target.file_name().is_none() {
+        let Some(name) = target.file_name() else {
             return Err(Error::invalid("expected the name of a file").in_file(&named));
-        }
+        };
         if !folder.is_dir() {
             let what = format!("the folder {} does not exist", folder.display());
             return Err(Error::invalid(what).in_file(&named));
         }
+        let name = name.to_string_lossy();
+        let short = name.char_indices().take_while(|(at, c)| at + c.len_utf8() <= NAME_BYTES);
+        let ending = format!("-{}.partial", short.map(|(_, c)| c).collect::<String>());
+        remove_left(&folder, &ending);
+        let mut files = unfinished();
         for attempt in 0..ATTEMPTS {
-            let path = folder.join(format!(".vacuole-{}-{attempt}.partial", process::id()));
+            let path = folder.join(format!(".vacuole-{}-{attempt}{ending}", process::id()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(_) => return Ok(Self { path, target, kept: false }),
+                Ok(file) => {
+                    if !is_ours(&file, &path) {
+                        continue;
+                    }
+                    files.insert(path.clone());
+                    return Ok(Self { path, target, _locked: file });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
                     let what = format!("creating a file in {}", folder.display());
@@ -55,17 +89,19 @@ impl TemporaryFile {
     }
 
     /// Makes the bytes durable, then gives the file its name, replacing what was there.
-    pub(super) fn persist(mut self) -> Result<()> {
-        let renamed = OpenOptions::new()
-            .write(true)
-            .open(&self.path)
-            .and_then(|file| file.sync_all())
-            .and_then(|()| fs::rename(&self.path, &self.target));
+    pub(super) fn persist(self) -> Result<()> {
+        let synced =
+            OpenOptions::new().write(true).open(&self.path).and_then(|file| file.sync_all());
+        let renamed = synced.and_then(|()| {
+            let mut files = unfinished();
+            fs::rename(&self.path, &self.target)?;
+            files.remove(&self.path);
+            Ok(())
+        });
         if let Err(error) = renamed {
             return Err(Error::io("the complete file could not be given its name", error)
                 .in_file(self.target.display()));
         }
-        self.kept = true;
         // The rename is durable once the folder is; some filesystems cannot sync a folder.
         if let Some(folder) = self.target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             let _ = File::open(folder).and_then(|folder| folder.sync_all());
@@ -76,8 +112,37 @@ impl TemporaryFile {
 
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        if !self.kept {
+        if unfinished().remove(&self.path) {
             let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Locks a new file. Not, where another process has taken it for a leftover in between; where the file system has
+/// no locks, nobody does.
+fn is_ours(file: &File, path: &Path) -> bool {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => true,
+        Ok(()) => path.exists(),
+    }
+}
+
+/// Removes the files of killed processes: those that nobody has locked. What cannot be removed stays, as it is in
+/// nobody's way.
+fn remove_left(folder: &Path, ending: &str) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let numbers = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(".vacuole-")?.strip_suffix(ending)?.split_once('-'));
+        let is_number = |text: &str| text.parse::<u32>().is_ok();
+        if numbers.is_some_and(|(process, attempt)| is_number(process) && is_number(attempt))
+            && let Ok(file) = OpenOptions::new().write(true).open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }
@@ -135,6 +200,32 @@ mod tests {
         temporary.persist().unwrap();
         assert_eq!(names(folder.path()), ["a.h5ad"]);
         assert_eq!(fs::read(&target).unwrap(), b"new");
+    }
+
+    #[test]
+    fn removes_what_killed_processes_have_left_of_the_same_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.h5ad");
+        let left = [".vacuole-1-0-a.h5ad.partial", ".vacuole-77-3-a.h5ad.partial"];
+        let others = [".vacuole-1-0-b.h5ad.partial", ".vacuole-1-0-b-a.h5ad.partial", "c.partial"];
+        for name in left.into_iter().chain(others) {
+            fs::write(folder.path().join(name), b"").unwrap();
+        }
+        let alive = TemporaryFile::beside(&target).unwrap();
+        let second = TemporaryFile::beside(&target).unwrap();
+        assert!(alive.path().exists());
+        drop((alive, second));
+        let mut expected = others;
+        expected.sort();
+        assert_eq!(names(folder.path()), expected);
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join(format!("{}.h5ad", "é".repeat(120)));
+        TemporaryFile::beside(&target).unwrap().persist().unwrap();
+        assert!(target.exists());
     }
 
     #[test]

@@ -28,6 +28,12 @@ pub(crate) struct Arguments {
     /// The layer that becomes X [default: what was X, else data, else the first by name]
     #[arg(long)]
     layer: Option<String>,
+    /// The column of obs that becomes the index [default: the one that the ingest made of it, else obs_id]
+    #[arg(long, value_name = "COLUMN")]
+    obs_id_name: Option<String>,
+    /// The column of var that becomes the index [default: the one that the ingest made of it, else var_id]
+    #[arg(long, value_name = "COLUMN")]
+    var_id_name: Option<String>,
     #[command(flatten)]
     compression: super::CompressionArguments,
 }
@@ -38,6 +44,8 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     let options = ExportOptions {
         measurement: arguments.measurement,
         layer: arguments.layer,
+        obs_id_name: arguments.obs_id_name,
+        var_id_name: arguments.var_id_name,
         write: arguments.compression.options()?,
     };
     let progress = output.spinner("writing", &target.display().to_string());

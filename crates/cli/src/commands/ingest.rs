@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// The column that an index of var without a name becomes
     #[arg(long, default_value = "var_id")]
     var_id_name: String,
+    /// Take missing, empty and repeated ids of cells, and missing and empty ones of genes
+    #[arg(long)]
+    allow_ambiguous_ids: bool,
     /// Use so many threads [default: all]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -76,6 +79,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         layer: arguments.layer,
         obs_id_name: arguments.obs_id_name,
         var_id_name: arguments.var_id_name,
+        allow_ambiguous_ids: arguments.allow_ambiguous_ids,
     };
     let resources = Resources { memory: arguments.memory, tmpdir: arguments.tmpdir };
     let Some(input) = &arguments.input else { return Ok(()) };

@@ -43,6 +43,12 @@ pub(crate) struct Arguments {
     /// The file to write; its name ends in .h5ad
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
+    /// The column of obs that becomes the index [default: the one that the ingest made of it, else obs_id]
+    #[arg(long, value_name = "COLUMN")]
+    obs_id_name: Option<String>,
+    /// The column of var that becomes the index [default: the one that the ingest made of it, else var_id]
+    #[arg(long, value_name = "COLUMN")]
+    var_id_name: Option<String>,
     #[command(flatten)]
     compression: super::CompressionArguments,
 }
@@ -58,6 +64,8 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         obs_columns: arguments.obs_columns,
         var_columns: arguments.var_columns,
         join_ids: arguments.join_ids,
+        obs_id_name: arguments.obs_id_name,
+        var_id_name: arguments.var_id_name,
         write: arguments.compression.options()?,
     };
     let progress = output.spinner("writing", &target.display().to_string());

@@ -12,7 +12,8 @@ use vacuole_soma::{SomaType, keys, layout};
 use vacuole_tiledb::metadata::MetadataValue;
 use vacuole_tiledb::schema::Enumeration;
 
-use super::index::{ColumnLayout, Origin, lay_out, unique_names};
+use super::ids::Ids;
+use super::index::{ColumnLayout, Origin, lay_out};
 use super::{ArrayNode, Contents, Context, Extra, Kept, SomaColumn};
 use crate::error::{Result, in_object};
 
@@ -24,17 +25,17 @@ pub(crate) struct FrameContents {
 
 /// Describes a data frame of `uns`.
 pub(super) fn describe(context: &Context<'_>, path: &str, frame: &Frame) -> Result<ArrayNode> {
-    describe_axis(context, &mut Kept::default(), path, frame, None, false)
+    describe_axis(context, &mut Kept::default(), path, frame, None, Ids::Any)
 }
 
-/// Describes `obs`, `var` or `raw/var`, and keeps its form; `unique` says that its ids are made unique.
+/// Describes `obs`, `var` or `raw/var`, and keeps its form; `ids_are` says what its ids must be.
 pub(super) fn describe_axis(
     context: &Context<'_>,
     kept: &mut Kept,
     path: &str,
     frame: &Frame,
     id_name: Option<&str>,
-    unique: bool,
+    ids_are: Ids,
 ) -> Result<ArrayNode> {
     let element = frame.path();
     let schema = frame.schema();
@@ -44,20 +45,31 @@ pub(super) fn describe_axis(
     let mut columns = Vec::with_capacity(laid.len());
     let mut enumerations = Vec::new();
     let mut index_source = None;
+    let ids_are_in = |origin: fn(&Origin) -> bool, wanted: Option<&str>| {
+        let found =
+            laid.iter().find(|(name, from)| origin(from) && wanted.is_none_or(|w| w == name));
+        found.map(|(name, _)| name.clone())
+    };
+    // Beside a column `obs_id`, an index without a name is not stored.
+    let id_column = ids_are_in(|from| *from == Origin::Index, None)
+        .or_else(|| id_name.and_then(|name| ids_are_in(|_| true, Some(name))));
     let mut sources: Vec<Option<ColumnSource>> = vec![None; names.len()];
     for (name, origin) in laid {
-        if name.starts_with(keys::RESERVED_PREFIX) {
-            let message = format!(
-                "SOMA reserves names that begin with '{}'; rename the column",
-                keys::RESERVED_PREFIX
-            );
-            return Err(context.unfit(&format!("{element}/{name}"), message));
+        if let Some(whose) = reserved(&name) {
+            let remedy = match origin {
+                Origin::Column(_) => "rename the column",
+                Origin::Index if schema.index_name.as_deref() == Some(name.as_str()) => {
+                    "rename the index"
+                }
+                Origin::Index => "choose another name with --obs-id-name or --var-id-name",
+            };
+            return Err(context.unfit(&format!("{element}/{name}"), format!("{whose}; {remedy}")));
         }
         let stored_in = |encoding| ColumnSource::Stored { column: name.clone(), encoding };
         match origin {
             Origin::Index => {
                 let ids = frame.index()?;
-                let unique_ids = if unique { made_unique(context, element, &ids) } else { None };
+                let unique_ids = ids_are.check(context, frame, &ids)?;
                 if unique_ids.is_none() && ids.null_count() == 0 {
                     index_source = Some(stored_in(ColumnKind::Plain));
                 }
@@ -98,9 +110,18 @@ pub(super) fn describe_axis(
         };
         forms.push(ColumnForm { name: name.to_owned(), source });
     }
-    let form = FrameForm { index_name: schema.index_name.clone(), index, columns: forms };
+    let index_name_was = schema.index_name.clone();
+    let form = FrameForm { index_name: index_name_was, index, id_column, columns: forms };
     kept.record.frames.insert(path.to_owned(), form);
     node(path, columns, enumerations, frame.n_rows(), index_name.as_deref(), BTreeMap::new())
+}
+
+/// Who reserves a name, and which; none where a column can have it.
+pub(super) fn reserved(name: &str) -> Option<String> {
+    let by = |who: &str, prefix: &str| {
+        name.starts_with(prefix).then(|| format!("{who} reserves names that begin with '{prefix}'"))
+    };
+    by("SOMA", keys::RESERVED_PREFIX).or_else(|| by("TileDB", "__"))
 }
 
 /// A data frame of these columns. `index_name` is what pandas called the index.
@@ -137,27 +158,6 @@ fn ascii_json(json: &str) -> String {
         }
     }
     out
-}
-
-/// The ids made unique, where they are not.
-fn made_unique(context: &Context<'_>, element: &str, ids: &ArrayRef) -> Option<ArrayRef> {
-    let names: Vec<&str> =
-        ids.as_string_opt::<i64>()?.iter().map(Option::unwrap_or_default).collect();
-    let changes = unique_names(&names);
-    let (row, new) = changes.first()?;
-    let first = names.get(*row).copied().unwrap_or_default();
-    context.progress.warn(&format!(
-        "{}: {element}: {} repeated ids were made unique, as AnnData does: the second '{first}' is now '{new}'",
-        context.input,
-        changes.len()
-    ));
-    let mut unique: Vec<&str> = names;
-    for (row, name) in &changes {
-        if let Some(place) = unique.get_mut(*row) {
-            *place = name;
-        }
-    }
-    Some(Arc::new(LargeStringArray::from_iter_values(unique)))
 }
 
 fn without_nulls(ids: ArrayRef) -> ArrayRef {

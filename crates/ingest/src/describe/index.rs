@@ -3,8 +3,6 @@
 //! The rules are those of `tiledbsoma.io`, which demotes the index with pandas' `reset_index` and then looks for
 //! the id column (`_prepare_df_for_ingest`): a column called `index` can be renamed or dropped by them.
 
-use std::collections::HashSet;
-
 /// Where a stored column comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -64,33 +62,6 @@ fn without_join_ids(columns: impl Iterator<Item = (String, Origin)>) -> Vec<(Str
     columns.filter(|(name, _)| name != vacuole_soma::layout::JOIN_ID).collect()
 }
 
-/// Makes names unique as AnnData does: the second `x` becomes `x-1`, unless there is one, and so on.
-/// Returns the rows that change, with their new names.
-pub(crate) fn unique_names(names: &[&str]) -> Vec<(usize, String)> {
-    let mut taken: HashSet<String> = HashSet::with_capacity(names.len());
-    let mut repeated = Vec::new();
-    for (row, &name) in names.iter().enumerate() {
-        if !taken.insert(name.to_owned()) {
-            repeated.push(row);
-        }
-    }
-    let mut counters = std::collections::HashMap::<&str, usize>::new();
-    let mut changes = Vec::with_capacity(repeated.len());
-    for row in repeated {
-        let Some(&name) = names.get(row) else { continue };
-        let counter = counters.entry(name).or_default();
-        let unique = loop {
-            *counter += 1;
-            let candidate = format!("{name}-{counter}");
-            if taken.insert(candidate.clone()) {
-                break candidate;
-            }
-        };
-        changes.push((row, unique));
-    }
-    changes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,12 +113,5 @@ mod tests {
             ["obs_id_", "foo", "obs_id"]
         );
         assert_eq!(both(None, &["index", "level_0"], None), ["index_", "index", "level_0"]);
-    }
-
-    #[test]
-    fn repeated_names_skip_those_that_are_taken() {
-        let changes = unique_names(&["x", "x", "x-1", "y", "x"]);
-        assert_eq!(changes, [(1, "x-2".to_owned()), (4, "x-3".to_owned())]);
-        assert!(unique_names(&["a", "b"]).is_empty());
     }
 }

@@ -5,6 +5,7 @@
 
 mod column;
 mod frame;
+mod ids;
 mod index;
 mod keep;
 mod matrix;
@@ -22,6 +23,7 @@ use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
 pub(crate) use column::SomaColumn;
 pub(crate) use frame::FrameContents;
+use ids::Ids;
 pub(crate) use keep::{Extra, Kept};
 pub(crate) use matrix::{DenseContents, MatrixContents};
 
@@ -128,10 +130,12 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Description
     members.push(member("var", "var", MemberKind::Array));
     let id_name = Some(options.var_id_name.as_str());
     let path = join(&measurement, "var");
-    let var = frame::describe_axis(context, &mut tree.kept, &path, file.var(), id_name, true)?;
+    let var =
+        frame::describe_axis(context, &mut tree.kept, &path, file.var(), id_name, Ids::Genes)?;
     tree.frames.push(var);
     let id_name = Some(options.obs_id_name.as_str());
-    let obs = frame::describe_axis(context, &mut tree.kept, "obs", file.obs(), id_name, true)?;
+    let obs =
+        frame::describe_axis(context, &mut tree.kept, "obs", file.obs(), id_name, Ids::Cells)?;
     tree.frames.push(obs);
     tree.group(measurement, SomaType::Measurement, members);
     tree.group(ms, SomaType::Collection, modalities);
@@ -297,7 +301,7 @@ fn describe_raw(
     let id_name = Some(context.options.var_id_name.as_str());
     let var: &Frame = &raw.var;
     let var =
-        frame::describe_axis(context, &mut tree.kept, &join(&path, "var"), var, id_name, false)?;
+        frame::describe_axis(context, &mut tree.kept, &join(&path, "var"), var, id_name, Ids::Any)?;
     tree.frames.push(var);
     let members =
         vec![member("X", "X", MemberKind::Group), member("var", "var", MemberKind::Array)];

@@ -11,6 +11,7 @@ use vacuole_anndata::model::{NdArray, Scalar};
 use vacuole_anndata::{Element, Frame};
 use vacuole_soma::array::stored_type;
 use vacuole_soma::create::{folder_of, member, object_metadata};
+use vacuole_soma::layout::JOIN_ID;
 use vacuole_soma::{SomaType, keys};
 use vacuole_store::join;
 use vacuole_tiledb::group::{Member, MemberKind};
@@ -86,7 +87,11 @@ fn metadata_value(scalar: &Scalar) -> Option<MetadataValue> {
 }
 
 fn data_frame(context: &Context<'_>, path: &str, found: &Frame) -> Result<Option<ArrayNode>> {
-    if found.n_rows() == 0 {
+    let names = found.schema().columns.iter().map(|column| &column.name);
+    let mut names = names.chain(&found.schema().index_name);
+    // The reference refuses the whole file then.
+    let is_reserved = |name: &String| name != JOIN_ID && frame::reserved(name).is_some();
+    if found.n_rows() == 0 || names.any(is_reserved) {
         return Ok(None);
     }
     frame::describe(context, path, found).map(Some)

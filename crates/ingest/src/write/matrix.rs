@@ -68,6 +68,8 @@ pub(crate) struct MatrixReader<'a> {
     rows: u64,
     /// The last row that will be read.
     until: u64,
+    /// How many entries so far had the row and column of another.
+    duplicates: u64,
     stored: Stored<'a>,
 }
 
@@ -104,7 +106,7 @@ impl<'a> MatrixReader<'a> {
             }
             Matrix::Sparse(matrix) => Stored::Columns(Columns::open(matrix, geometry)?),
         };
-        Ok(Self { contents, budget, rows: contents.matrix.shape().0, until, stored })
+        Ok(Self { contents, budget, rows: contents.matrix.shape().0, until, duplicates: 0, stored })
     }
 
     /// The most bytes that are in temporary files at a time.
@@ -113,6 +115,17 @@ impl<'a> MatrixReader<'a> {
             Stored::Rows(stored) => stored.spilled(0..self.rows, self.budget),
             Stored::Columns(stored) => stored.spilled(0..self.rows, self.budget),
             Stored::Dense(stored) => stored.spilled(self.rows, self.budget),
+        }
+    }
+
+    /// Says how many entries were added to others; once for all units.
+    pub(crate) fn warn_of_duplicates(&self, input: &str, progress: &dyn Progress) {
+        let (element, count) = (&self.contents.element, self.duplicates);
+        if count > 0 {
+            progress.warn(&format!(
+                "{input}: {element}: {count} entries had the row and column of another, and were added to it, as \
+                 scipy does"
+            ));
         }
     }
 
@@ -135,7 +148,7 @@ pub(crate) fn write_matrix(
     rows: Range<u64>,
     progress: &dyn Progress,
 ) -> Result<bool> {
-    let (element, batch) = (&reader.contents.element, reader.budget.batch());
+    let batch = reader.budget.batch();
     let (sender, receiver) = sync_channel(1);
     let mut duplicates = 0;
     let sink = std::thread::scope(|scope| {
@@ -154,11 +167,7 @@ pub(crate) fn write_matrix(
         let sink = writer.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))?;
         cut.map(|()| sink)
     })?;
-    if duplicates > 0 {
-        progress.warn(&format!(
-            "{element}: {duplicates} entries had the row and column of another, and were added to it, as scipy does"
-        ));
-    }
+    reader.duplicates += duplicates;
     let written = !sink.is_empty();
     sink.finish()?;
     Ok(written)

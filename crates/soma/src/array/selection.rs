@@ -1,5 +1,7 @@
 //! Which coordinates of a dimension are wanted.
 
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+
 /// Coordinates of an integer dimension: all of them, or those in ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
@@ -80,6 +82,56 @@ impl Selection {
     }
 }
 
+/// The longest span of a selection that gets a table: 512 KiB of it.
+const MOST_BITS: u64 = 1 << 22;
+
+/// A selection in the form in which single coordinates are looked up.
+#[derive(Clone, Debug)]
+pub(super) enum Lookup {
+    /// Everything from the first to the second.
+    Range(i64, i64),
+    /// A bit for each coordinate from the first on.
+    Table(i64, BooleanBuffer),
+    /// Ranges that are far apart.
+    Search(Selection),
+}
+
+impl Lookup {
+    pub(super) fn contains(&self, coordinate: i64) -> bool {
+        match self {
+            Self::Range(low, high) => (*low..=*high).contains(&coordinate),
+            Self::Table(low, bits) => {
+                // Those below wrap around to numbers that are in no table.
+                let place = coordinate.wrapping_sub(*low) as u64;
+                place < bits.len() as u64 && bits.value(place as usize)
+            }
+            Self::Search(selection) => selection.contains(coordinate),
+        }
+    }
+}
+
+impl From<&Selection> for Lookup {
+    fn from(selection: &Selection) -> Self {
+        let Selection::Ranges(ranges) = selection else { return Self::Range(i64::MIN, i64::MAX) };
+        let (low, high) = match ranges.as_slice() {
+            [] => return Self::Range(0, -1),
+            [(low, high)] => return Self::Range(*low, *high),
+            [(low, _), .., (_, high)] => (*low, *high),
+        };
+        if high.abs_diff(low) >= MOST_BITS {
+            return Self::Search(selection.clone());
+        }
+        let mut bits = BooleanBufferBuilder::new((high - low) as usize + 1);
+        let mut end = low;
+        for (first, last) in ranges {
+            bits.append_n((first - end) as usize, false);
+            bits.append_n((last - first) as usize + 1, true);
+            end = last + 1;
+        }
+        Self::Table(low, bits.finish())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +149,13 @@ mod tests {
             prop_assert_eq!(selection.intersects(low, high), (low..=high).any(|x| set.contains(&x)));
             prop_assert_eq!(selection.covers(low, high), (low..=high).all(|x| set.contains(&x)));
             let clipped = selection.clip(low, high);
+            let lookup = Lookup::from(&selection);
+            let apart = Selection::ranges([(i64::MIN, i64::MIN + 3), (low, high), (i64::MAX - 1, i64::MAX)]);
+            let far = Lookup::from(&apart);
+            for x in (-30..30).chain([i64::MIN, i64::MIN + 4, i64::MAX]) {
+                prop_assert_eq!(lookup.contains(x), selection.contains(x));
+                prop_assert_eq!(far.contains(x), apart.contains(x));
+            }
             for x in -30..30 {
                 prop_assert_eq!(selection.contains(x), set.contains(&x));
                 prop_assert_eq!(clipped.contains(x), set.contains(&x) && (low..=high).contains(&x));

@@ -21,7 +21,7 @@ use vacuole_tiledb::fragment::{Field, FieldFile};
 use vacuole_tiledb::schema::Range;
 
 use super::fragment::Fragment;
-use super::selection::Selection;
+use super::selection::{Lookup, Selection};
 use super::{Array, Delete, arrow_types};
 use crate::condition;
 use crate::error::{Error, ErrorKind, InObject, Result};
@@ -74,6 +74,7 @@ pub struct SparseRead<'a> {
 #[derive(Debug)]
 struct ReadPlan {
     selections: Vec<Selection>,
+    lookups: Vec<Lookup>,
     /// Dimensions, wanted attributes, and those that delete conditions look at.
     fetched: Vec<ArrowField>,
     /// The positions in `fetched` of the columns wanted.
@@ -190,7 +191,8 @@ impl Array {
             || !self.deletes.is_empty()
             || self.fragments.iter().any(|f| f.metadata.footer.has_delete_metadata);
         let fetched = fetched.into_iter().map(|index| fields[index].as_ref().clone()).collect();
-        Ok(ReadPlan { selections, fetched, wanted, merge, times })
+        let lookups = selections.iter().map(Lookup::from).collect();
+        Ok(ReadPlan { selections, lookups, fetched, wanted, merge, times })
     }
 
     fn no_column(&self, name: &str) -> Error {
@@ -321,7 +323,7 @@ impl Array {
         }
         let leaves = fragment.metadata.rtree.leaves();
         let bounds = leaves.get(tile as usize).map(AsRef::as_ref).unwrap_or_default();
-        let kept = self.kept(selections, bounds, &columns);
+        let kept = self.kept(plan, selections, bounds, &columns);
         let cells = fragment.metadata.tile_cells(tile) as usize;
         let keep = match kept {
             Some(keep) if keep.true_count() == 0 => return Ok(None),
@@ -368,6 +370,7 @@ impl Array {
     /// A tile whose bounds say that all are is not looked through, as in libtiledb.
     fn kept(
         &self,
+        plan: &ReadPlan,
         selections: &[Selection],
         bounds: &[Range],
         dimensions: &[ArrayRef],
@@ -387,13 +390,12 @@ impl Array {
             {
                 continue;
             }
-            let selection = selection.clip(low, high);
-            let selected = match selection.bounds() {
-                Some((low, high)) if selection.covers(low, high) => {
-                    BooleanBuffer::collect_bool(values.len(), |i| (low..=high).contains(&values[i]))
-                }
-                _ => BooleanBuffer::collect_bool(values.len(), |i| selection.contains(values[i])),
-            };
+            let (first, last) = selection.bounds().unwrap_or((low, high));
+            let (low, high) = (low.max(first), high.min(last));
+            let lookup = plan.lookups.get(index).unwrap_or(&Lookup::Range(i64::MIN, i64::MAX));
+            let selected = BooleanBuffer::collect_bool(values.len(), |i| {
+                values.get(i).is_some_and(|&v| low <= v && v <= high && lookup.contains(v))
+            });
             keep = Some(match keep {
                 Some(keep) => &keep & &selected,
                 None => selected,

@@ -5,7 +5,8 @@
     make bench ARGS="--only ingest,scan --repeats 5 --out table.md"
 
 Each step is a process of its own and is repeated; the table has the median, and the ratio of the others' time to ours.
-Times of Python are without imports. Files are in the system's cache. Prints a table in Markdown.
+Times of Python are without imports, and in brackets with them. Files are in the system's cache. Prints a table in
+Markdown.
 """
 
 from __future__ import annotations
@@ -38,16 +39,21 @@ READS = {
     "cells": "read: 1,000 random cells, to AnnData",
     "obs_filter": "read: obs by a filter",
 }
-STEPS = ["ingest", "stored", "export", "query", *READS]
+STEPS = ["ingest", "stored", "memory", "export", "query", *READS]
+# How H5AD files hold X, all of which must be ingested within the memory asked for.
+FORMS = ["csr", "csc", "dense"]
 
 
 @dataclass
 class Measured:
     seconds: float
     memory: int
+    # With the imports of Python, where there are any.
+    whole: float | None = None
 
     def __str__(self) -> str:
-        return f"{seconds(self.seconds)}, {self.memory / MIB:,.0f} MiB"
+        whole = f" ({seconds(self.whole)})" if self.whole else ""
+        return f"{seconds(self.seconds)}{whole}, {self.memory / MIB:,.0f} MiB"
 
 
 class Failed(Exception):
@@ -60,7 +66,7 @@ def limit() -> None:
 
 
 def run(command: list) -> Measured:
-    """Seconds as the program prints them, or of the whole process, and the most memory that it held."""
+    """Seconds of the whole process, and as it prints them where it does, and the most memory that it held."""
     start = time.perf_counter()
     with tempfile.TemporaryFile() as messages:
         command = [str(part) for part in command]
@@ -75,14 +81,19 @@ def run(command: list) -> Measured:
             said = messages.read().decode(errors="replace").strip().splitlines()
             raise Failed(said[-1] if said else f"exit code {process.returncode}")
     try:
-        elapsed = json.loads(stdout.splitlines()[-1])["seconds"]
+        printed = json.loads(stdout.splitlines()[-1])["seconds"]
+        return Measured(printed, usage.ru_maxrss * 1024, elapsed)
     except (ValueError, KeyError, IndexError, TypeError):
-        pass
-    return Measured(elapsed, usage.ru_maxrss * 1024)
+        return Measured(elapsed, usage.ru_maxrss * 1024)
 
 
 def median(runs: list[Measured]) -> Measured:
-    return Measured(statistics.median(r.seconds for r in runs), max(r.memory for r in runs))
+    whole = [r.whole for r in runs if r.whole]
+    return Measured(
+        statistics.median(r.seconds for r in runs),
+        max(r.memory for r in runs),
+        statistics.median(whole) if whole else None,
+    )
 
 
 def seconds(value: float) -> str:
@@ -112,13 +123,15 @@ class Bench:
     def vacuole(self, *arguments) -> list:
         return [self.binary, "--quiet", *arguments]
 
-    def measure(self, name: str, commands: dict[str, list], makes: Path | None = None) -> dict[str, Measured]:
+    def measure(
+        self, name: str, commands: dict[str, list], makes: Path | None = None, what: str | None = None
+    ) -> dict[str, Measured]:
         """Runs the commands in turns, so that what else the machine does falls on all. What fails is left out."""
         runs: dict[str, list[Measured]] = {}
         for turn in range(self.repeats):
             for who, command in commands.items():
                 if makes:
-                    remove(makes / who)
+                    remove(makes / (what or who))
                 print(f"{name}: {who}, {turn + 1} of {self.repeats}", file=sys.stderr)
                 try:
                     runs.setdefault(who, []).append(run(command))
@@ -162,20 +175,24 @@ class Bench:
             ]
             ratio = sizes["tiledbsoma"] / sizes["vacuole"] if {"vacuole", "tiledbsoma"} <= sizes.keys() else None
             self.rows.append(["stored", *shown, f"{ratio:.2f}" if ratio else ""])
+        if self.wants("memory"):
+            for form in FORMS:
+                bounded = self.vacuole("ingest", stores / "bounded", form_of(h5ad, form), "--memory", "256MiB")
+                name = f"ingest, {form}, --memory 256MiB"
+                self.row(name, self.measure(name, {"vacuole": bounded}, stores, "bounded"))
+                remove(stores / "bounded")
         remove(slaf)
         if {"vacuole", "tiledbsoma"} - measured.keys():
             return
         out = self.folder / "out"
         out.mkdir(exist_ok=True)
         if self.wants("export"):
-            if subprocess.run([self.binary, "export", "--help"], capture_output=True).returncode:
-                self.notices.append("export: this vacuole has no such command")
-            else:
+            for name, compression in (("as it is", "none"), ("gzip", "gzip")):
                 exports = {
-                    "vacuole": self.vacuole("export", ours, out / "vacuole.h5ad"),
-                    "tiledbsoma": self.reference("export", theirs, out / "tiledbsoma.h5ad"),
+                    "vacuole": self.vacuole("export", ours, out / "vacuole.h5ad", "--compression", compression),
+                    "tiledbsoma": self.reference("export", theirs, out / "tiledbsoma.h5ad", compression),
                 }
-                self.row("export to H5AD", self.measure("export", exports))
+                self.row(f"export to H5AD, {name}", self.measure(f"export, {name}", exports))
         if self.wants("query"):
             queries = {
                 "vacuole": self.vacuole("query", ours, "--obs", LUNG, "-o", out / "vacuole.h5ad"),
@@ -207,6 +224,21 @@ def input_file(cache: Path, cells: int, genes: int, nonzeros: int) -> Path:
         print(f"making {path}", file=sys.stderr)
         arguments = ["--cells", cells, "--genes", genes, "--nonzeros", nonzeros]
         subprocess.run([sys.executable, generator, path, *map(str, arguments)], check=True)
+    return cached(path)
+
+
+def form_of(h5ad: Path, form: str) -> Path:
+    """The same AnnData with X in another form."""
+    if form == "csr":
+        return h5ad
+    path = h5ad.with_name(f"{h5ad.stem}-{form}.h5ad")
+    if not path.exists() or path.stat().st_mtime < h5ad.stat().st_mtime:
+        print(f"making {path}", file=sys.stderr)
+        subprocess.run([sys.executable, HERE / "make_h5ad.py", path, "--like", h5ad, "--form", form], check=True)
+    return cached(path)
+
+
+def cached(path: Path) -> Path:
     # Into the system's cache, in pieces: the memory of this process counts for those it starts.
     with open(path, "rb") as file:
         while file.read(MIB):

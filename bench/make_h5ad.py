@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -80,7 +81,7 @@ def make(path: Path, cells: int, genes: int, nonzeros: int, seed: int = 0) -> No
             "n_genes": np.diff(x.indptr).astype("int64"),
             "pct_counts_mt": rng.gamma(2, 3, cells),
         },
-        index=["".join(letters) + "-1" for letters in rng.choice(list("ACGT"), (cells, 16))],
+        index=[f"{''.join(letters)}-{i}" for i, letters in enumerate(rng.choice(list("ACGT"), (cells, 16)))],
     )
     var = pd.DataFrame(
         {"feature_name": [f"GENE{i}" for i in range(genes)], "feature_length": rng.integers(200, 20_000, genes)},
@@ -96,6 +97,23 @@ def make(path: Path, cells: int, genes: int, nonzeros: int, seed: int = 0) -> No
     partial.rename(path)
 
 
+def convert(source: Path, path: Path, form: str) -> None:
+    """The same AnnData with X as CSC or dense, some rows at a time."""
+    adata = ad.read_h5ad(source)
+    x = adata.X
+    adata.X = x.tocsc() if form == "csc" else None
+    partial = path.with_suffix(".partial")
+    adata.write_h5ad(partial, compression="gzip")
+    if form == "dense":
+        with h5py.File(partial, "r+") as file:
+            options = {"chunks": (256, 1024), "compression": "gzip", "compression_opts": 1}
+            dense = file.create_dataset("X", x.shape, x.dtype, **options)
+            dense.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+            for start in range(0, len(adata), 1024):
+                dense[start : start + 1024] = x[start : start + 1024].toarray()
+    partial.rename(path)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
@@ -103,4 +121,10 @@ if __name__ == "__main__":
     parser.add_argument("--genes", type=int, default=20_000)
     parser.add_argument("--nonzeros", type=int, default=1_800, help="in a cell, on average")
     parser.add_argument("--seed", type=int, default=0)
-    make(**{("path" if name == "out" else name): value for name, value in vars(parser.parse_args()).items()})
+    parser.add_argument("--like", type=Path, help="an H5AD file of this program, to convert")
+    parser.add_argument("--form", choices=["csc", "dense"], help="of X, with --like")
+    chosen = parser.parse_args()
+    if chosen.like:
+        convert(chosen.like, chosen.out, chosen.form)
+    else:
+        make(chosen.out, chosen.cells, chosen.genes, chosen.nonzeros, chosen.seed)

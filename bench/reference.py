@@ -28,12 +28,16 @@ def ingest_slaf(h5ad: str, store: str):
     return lambda: SLAFConverter().convert(h5ad, store)
 
 
-def export(store: str, h5ad: str):
+def export(store: str, h5ad: str, compression: str):
     import tiledbsoma.io
 
     def run():
         with tiledbsoma.open(store) as experiment:
-            tiledbsoma.io.to_h5ad(experiment, h5ad, measurement_name=MEASUREMENT, X_layer_name=LAYER)
+            if compression == "none":
+                tiledbsoma.io.to_h5ad(experiment, h5ad, measurement_name=MEASUREMENT, X_layer_name=LAYER)
+            else:
+                adata = tiledbsoma.io.to_anndata(experiment, measurement_name=MEASUREMENT, X_layer_name=LAYER)
+                adata.write_h5ad(h5ad, compression=compression)
 
     return run
 

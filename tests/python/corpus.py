@@ -694,6 +694,14 @@ def _(path):
         f["obs"].attrs["column-order"] = np.array([], dtype=h5py.string_dtype())
 
 
+@case("index_categorical_unique")
+def _(path):
+    with_obs(path, {"a": pd.Categorical(["p", "r", "q"], categories=["r", "q", "p"]), "b": [1, 2, 3]})
+    with h5py.File(path, "a") as f:
+        f["obs"].attrs["_index"] = "a"
+        f["obs"].attrs["column-order"] = ["b"]
+
+
 @case("columns_big_endian", reference=False, why="Byte-swapped arrays not supported")
 def _(path):
     with_obs(path, {"a": np.arange(3, dtype="int32")})

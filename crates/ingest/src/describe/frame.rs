@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, LargeStringArray};
 use vacuole_anndata::Frame;
+use vacuole_anndata::model::ColumnEncoding;
 use vacuole_soma::anndata_record::{ColumnForm, ColumnKind, ColumnSource, FrameForm};
 use vacuole_soma::create::object_metadata;
 use vacuole_soma::{SomaType, keys, layout};
@@ -70,6 +71,18 @@ pub(super) fn describe_axis(
             Origin::Index => {
                 let ids = frame.index()?;
                 let unique_ids = ids_are.check(context, frame, &ids)?;
+                let stored = frame.stored_index();
+                let categories = matches!(stored.encoding(), ColumnEncoding::Categorical { .. });
+                // Ids that pandas has as categories stay such.
+                if categories
+                    && unique_ids.is_none()
+                    && let Some((column, enumeration)) =
+                        SomaColumn::describe(context, &name, stored)?
+                {
+                    columns.push(column);
+                    enumerations.extend(enumeration);
+                    continue;
+                }
                 if unique_ids.is_none() && ids.null_count() == 0 {
                     index_source = Some(stored_in(ColumnKind::Plain));
                 }

@@ -116,6 +116,39 @@ def test_what_no_longer_fits_is_left_out(inputs, vacuole, tmp_path):
     assert (out.X == ad.read_h5ad(source).X).all()
 
 
+def test_after_an_append_by_the_reference(vacuole, tmp_path):
+    """The new cells are there; what was kept beside the old ones does not fit them and is left out, in words."""
+    new = {}
+    for name, cells in (("first", range(6)), ("second", range(6, 10))):
+        obs = pd.DataFrame(
+            {"n": list(cells), "kind": pd.Categorical(["a" if i % 2 else name for i in cells])},
+            index=[f"c{i}" for i in cells],
+        )
+        x = sp.random(len(obs), 5, 0.5, "csr", dtype="float32", random_state=len(obs))
+        new[name] = ad.AnnData(x, obs=obs, var=pd.DataFrame(index=[f"g{i}" for i in range(5)]))
+    # A data frame in obsm is kept beside the experiment.
+    first = new["first"]
+    first.obsm["frame"] = pd.DataFrame({"z": range(6)}, index=first.obs_names)
+    first.write_h5ad(tmp_path / "first.h5ad")
+    new["second"].write_h5ad(tmp_path / "second.h5ad")
+    store, out = str(tmp_path / "store"), tmp_path / "out.h5ad"
+    vacuole.ingest(store, tmp_path / "first.h5ad")
+    names = {"measurement_name": "RNA", "obs_field_name": "obs_id", "var_field_name": "var_id"}
+    mapping = tiledbsoma.io.register_h5ads(store, [str(tmp_path / "second.h5ad")], **names)
+    mapping.prepare_experiment(store)
+    tiledbsoma.io.from_h5ad(
+        store, str(tmp_path / "second.h5ad"), measurement_name="RNA", registration_mapping=mapping
+    )
+    done = vacuole("export", store, out)
+    assert "obs has changed since the ingest" in done.stderr
+    assert "obsm/frame is left out" in done.stderr
+    found, both = ad.read_h5ad(out), ad.concat(new, merge="same")
+    assert list(found.obs_names) == list(both.obs_names) and list(found.obs["n"]) == list(both.obs["n"])
+    assert list(found.obs["kind"].astype(str)) == list(both.obs["kind"].astype(str))
+    assert (found.X != both.X).nnz == 0 and "frame" not in found.obsm
+    vacuole("verify", store)
+
+
 def test_many_space_tiles(vacuole, tmp_path):
     """Several space tiles in both directions, and tiles that end anywhere in them: rows come whole and in order."""
     x = sp.random(5000, 5000, density=0.05, format="csr", dtype="float32", random_state=0)

@@ -27,7 +27,7 @@ test: lint
 	python=$$($(PYTHON) .ci/python_env.py tests/python/requirements.txt) && \
 	VACUOLE_BIN="$(CARGO_TARGET_DIR)/debug/vacuole" \
 	VACUOLE_BIN_DIR="$(CARGO_TARGET_DIR)/debug" \
-	"$$python" -m pytest tests/python -q -n 2 --dist worksteal --reruns 5 --only-rerun crashed
+	"$$python" -m pytest tests/python -q -n 2 --dist worksteal --reruns 5 --only-rerun crashed --max-worker-restart 200
 
 bench:
 	cargo build --release -p vacuole --locked

@@ -214,7 +214,7 @@ impl From<vacuole_soma::Error> for CliError {
                         told.with_remedy("choose another place")
                     }
                     (Error::Store(_), Kind::Unsupported) => {
-                        told.with_remedy("choose a local folder")
+                        told.with_remedy("choose a local folder or one in a bucket of S3")
                     }
                     _ => told,
                 }

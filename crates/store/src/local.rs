@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::{Entry, ObjectWriter, PRIVATE_FOLDER, Store};
+use crate::{Entry, ObjectState, ObjectWriter, PRIVATE_FOLDER, Store};
 
 /// Where objects are written before they take their names: the same file system, and a place that
 /// TileDB readers pass over.
@@ -177,6 +177,10 @@ impl Store for LocalStore {
             }
             Err(e) => Err(io_error(&path, "cannot be inspected", e)),
         }
+    }
+
+    fn state(&self, path: &str) -> Result<Option<ObjectState>> {
+        Ok(self.size(path)?.map(|size| ObjectState { size, version: None }))
     }
 
     fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {

@@ -4,10 +4,10 @@
 """
 
 import json
-import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import anndata as ad
 import corpus
@@ -141,15 +141,17 @@ def test_we_read_what_tiledbsoma_wrote(inputs, s3_vacuole, context, tmp_path):
     store = f"s3://{BUCKET}/reference/pbmc68k_reduced"
     path = str(inputs.h5ad("pbmc68k_reduced"))
     tiledbsoma.io.from_h5ad(store, path, measurement_name="RNA", context=context)
-    there = {**dict(obs="louvain in ['1', '2']"), **dict(var="n_counts > 100")}
+    chosen = {"obs": "louvain in ['1', '2']", "var": "n_counts > 100"}
     here = inputs.reference("pbmc68k_reduced")
     assert s3_vacuole.count(store) == 700
-    assert s3_vacuole.count(store, obs=there["obs"]) == s3_vacuole.count(here, obs=there["obs"]) > 0
-    s3_vacuole.query(store, tmp_path / "there.h5ad", **there)
-    s3_vacuole.query(here, tmp_path / "here.h5ad", **there)
+    assert s3_vacuole.count(store, obs=chosen["obs"]) == s3_vacuole.count(here, obs=chosen["obs"]) > 0
+    s3_vacuole.query(store, tmp_path / "there.h5ad", **chosen)
+    s3_vacuole.query(here, tmp_path / "here.h5ad", **chosen)
     same_anndata(tmp_path / "here.h5ad", tmp_path / "there.h5ad")
-    shown = [json.loads(s3_vacuole("show", s, "--json").stdout)["members"][0]["columns"] for s in (store, here)]
-    assert shown[0] == shown[1]
+    shown = []
+    for tree in (json.loads(s3_vacuole("show", s, "--json").stdout) for s in (store, here)):
+        shown.append(next(member["columns"] for member in tree["members"] if member["name"] == "obs"))
+    assert shown[0] == shown[1] != []
     assert s3_vacuole.run("verify", store).returncode == 11
 
 
@@ -192,7 +194,7 @@ def test_killed_and_repeated(large, s3, vacuole, s3_vacuole, context, tmp_path):
         s3_vacuole("verify", store)
         assert differences(tmp_path / "here", store, slices=1 if i == 2 else 0, context=context) == []
         folders = {key.split("/")[3] for key in s3.keys(f"crash/{i}/__vacuole/")}
-        assert folders == {"digests", "ingests"}
+        assert folders == {"anndata", "digests", "ingests"}
     assert killed >= 3
 
 
@@ -218,7 +220,11 @@ def test_memory_is_kept(large, s3, vacuole):
     s3.client().upload_file(str(large), BUCKET, "in/large.h5ad")
     command = [str(vacuole.path), "ingest", f"s3://{BUCKET}/memory", f"s3://{BUCKET}/in/large.h5ad", "--memory", "256MiB"]
     process = subprocess.Popen(command, env=s3.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    most = 0
+    # What the system tells at the end has the memory in it of the process that it was forked from.
+    while process.poll() is None:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        most = max([most, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])
+        time.sleep(0.002)
     assert process.returncode == 0
-    assert usage.ru_maxrss * 1024 < 256 << 20
+    assert 10 << 10 < most < 256 << 10

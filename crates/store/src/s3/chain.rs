@@ -119,8 +119,17 @@ impl Kept {
 pub(super) struct NoCredentials {
     /// Whether no source has any, or one of them failed.
     pub(super) none: bool,
+    /// The profile that was looked at.
+    pub(super) profile: String,
     /// What the sources said.
     pub(super) message: String,
+}
+
+impl NoCredentials {
+    fn new(none: bool, message: String) -> Self {
+        let profile = std::env::var("AWS_PROFILE").ok().filter(|profile| !profile.is_empty());
+        Self { none, profile: profile.unwrap_or_else(|| "default".to_owned()), message }
+    }
 }
 
 impl std::fmt::Display for NoCredentials {
@@ -156,10 +165,11 @@ impl CredentialProvider for ChainCredentials {
             }
             (_, Some(old)) => Ok(old.credential),
             (Ok(Err(error)), None) => Err(failed(&error)),
-            (Err(_), None) => Err(generic(NoCredentials {
-                none: false,
-                message: format!("they did not come within {} s", ALL_SOURCES.as_secs()),
-            })),
+            (Err(_), None) => {
+                let seconds = ALL_SOURCES.as_secs();
+                let message = format!("they did not come within {seconds} s");
+                Err(generic(NoCredentials::new(false, message)))
+            }
         }
     }
 }
@@ -169,7 +179,6 @@ fn generic(source: NoCredentials) -> object_store::Error {
 }
 
 fn failed(error: &CredentialsError) -> object_store::Error {
-    let none = matches!(error, CredentialsError::CredentialsNotLoaded(_));
     let mut texts = vec![error.to_string()];
     let mut source = error.source();
     while let Some(cause) = source {
@@ -177,5 +186,9 @@ fn failed(error: &CredentialsError) -> object_store::Error {
         source = cause.source();
     }
     texts.dedup();
-    generic(NoCredentials { none, message: texts.join(": ") })
+    let message = texts.join(": ");
+    // The instance's metadata service is the last that is asked: what it refuses, nobody else had.
+    let none =
+        matches!(error, CredentialsError::CredentialsNotLoaded(_)) || message.contains("IMDS");
+    generic(NoCredentials::new(none, message))
 }

@@ -45,6 +45,9 @@ pub(super) fn failed(
                 format!("{identity} are no longer valid ({said}); log in again"),
             );
         }
+        "AccessDenied" | "AllAccessDisabled" | "Forbidden" => {
+            return denied(object, doing, bucket, &said);
+        }
         "RequestTimeTooSkewed" => {
             return new(
                 ErrorKind::PermissionDenied,
@@ -74,12 +77,7 @@ pub(super) fn failed(
         object_store::Error::PermissionDenied { .. }
         | object_store::Error::Unauthenticated { .. } => {
             let said = if said.is_empty() { "AccessDenied" } else { &said };
-            new(
-                ErrorKind::PermissionDenied,
-                format!(
-                    "{endpoint} does not allow it to {identity} ({said}); allow it there, or use other credentials"
-                ),
-            )
+            denied(object, doing, bucket, said)
         }
         object_store::Error::InvalidPath { .. } => {
             new(ErrorKind::InvalidInput, format!("{error}; choose another name"))
@@ -91,6 +89,14 @@ pub(super) fn failed(
             format!("{endpoint} says {said}; run the same command again, later if it is busy"),
         ),
     }
+}
+
+fn denied(object: &str, doing: &str, bucket: &Bucket, said: &str) -> Error {
+    let (endpoint, identity) = (&bucket.endpoint, &bucket.identity);
+    let message = format!(
+        "{doing}: {endpoint} does not allow it to {identity} ({said}); allow it there, or use other credentials"
+    );
+    Error::new(ErrorKind::PermissionDenied, object, message)
 }
 
 /// There is nothing at the endpoint, or it does not answer.
@@ -120,12 +126,18 @@ pub(super) fn unexpected(object: &str, doing: &str, error: &object_store::Error)
 
 fn no_credentials(cause: &NoCredentials) -> String {
     let remedy = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --no-sign-request for a public bucket";
+    let profile = &cause.profile;
     match cause.none {
         true => format!(
-            "found no credentials in the environment, the profile of the AWS configuration files, a web identity token, \
-             the container's and the machine's metadata service; {remedy}"
+            "found no credentials in the environment, profile '{profile}' of the AWS configuration files, a web identity \
+             token, and the metadata services of a container and of an EC2 instance; {remedy}"
         ),
-        false => format!("the AWS credentials cannot be had ({}); {remedy}", cause.message),
+        false => {
+            format!(
+                "the AWS credentials of profile '{profile}' cannot be had ({}); {remedy}",
+                cause.message
+            )
+        }
     }
 }
 

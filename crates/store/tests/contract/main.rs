@@ -2,7 +2,7 @@
 
 mod suite;
 
-use vacuole_store::LocalStore;
+use vacuole_store::{LocalStore, Store};
 
 #[test]
 fn a_folder_keeps_the_contract() {

@@ -3,7 +3,6 @@
 //! The tests in Python run it on a real server; `cargo test` alone has none.
 
 #[path = "../tests/contract/suite.rs"]
-#[allow(clippy::unwrap_used)]
 mod suite;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -193,10 +193,10 @@ fn aws_endpoint(region: &str) -> String {
 
 /// An endpoint with its scheme: that which it has, else the one chosen, else https.
 fn endpoint_uri(text: &str, scheme: Option<&str>) -> Result<String> {
-    let text = text.trim_end_matches('/');
+    let trimmed = text.trim_end_matches('/');
     let uri = match text.contains("://") {
-        true => text.to_owned(),
-        false => format!("{}://{text}", scheme.unwrap_or("https")),
+        true => trimmed.to_owned(),
+        false => format!("{}://{trimmed}", scheme.unwrap_or("https")),
     };
     let parsed: Option<http::Uri> = uri.parse().ok();
     let usable = parsed.is_some_and(|uri| {

@@ -1,5 +1,8 @@
 //! What every store keeps to. Each check has a folder of its own, and says what was not as it must be.
 
+// These are tests, as the attribute of their caller says.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use vacuole_store::{Entry, ErrorKind, Store};
 
 /// Larger than a part of an upload, and no multiple of it.

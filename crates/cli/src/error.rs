@@ -164,7 +164,9 @@ impl CliError {
         let mut source = error.source();
         while let Some(cause) = source {
             let text = cause.to_string();
-            if !self.message.contains(&text) {
+            // The message may be this text without the remedy at its end.
+            let bare = text.rsplit_once("; ").map_or(text.as_str(), |(message, _)| message);
+            if !self.message.contains(bare) {
                 self.message = format!("{}: {text}", self.message);
             }
             source = cause.source();
@@ -214,7 +216,7 @@ impl From<vacuole_soma::Error> for CliError {
                         told.with_remedy("choose another place")
                     }
                     (Error::Store(_), Kind::Unsupported) => {
-                        told.with_remedy("choose a local folder")
+                        told.with_remedy("choose a local folder or one in a bucket of S3")
                     }
                     _ => told,
                 }
@@ -334,6 +336,16 @@ mod tests {
         assert_eq!(told.message, "atlas: expected an empty folder, found 'x'");
         assert_eq!(told.remedy, "choose another destination");
         assert_eq!(told.object.as_deref(), Some("atlas"));
+        let store = vacuole_store::Error::new(
+            vacuole_store::ErrorKind::PermissionDenied,
+            "s3://b/atlas",
+            "cannot be listed: no credentials; set AWS_PROFILE",
+        );
+        let told = CliError::from(vacuole_soma::Error::from(store));
+        assert_eq!(
+            told.to_string(),
+            "s3://b/atlas: cannot be listed: no credentials; set AWS_PROFILE"
+        );
         let told = CliError::corrupt("atlas", "2 faults");
         assert!(told.to_string().starts_with("atlas: 2 faults; take another copy"));
     }

@@ -8,7 +8,6 @@ pub(crate) mod show;
 pub(crate) mod verify;
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use vacuole_anndata::write::{Compression, DEFAULT_GZIP, DEFAULT_ZSTD, WriteOptions};
 
@@ -64,15 +63,5 @@ impl CompressionArguments {
             }
         };
         Ok(WriteOptions::default().with_compression(compression))
-    }
-}
-
-/// The name of an H5AD file to write.
-pub(crate) fn h5ad_target(path: &Path) -> Result<&Path, CliError> {
-    match path.extension() {
-        Some(ending) if ending == "h5ad" => Ok(path),
-        _ => {
-            Err(CliError::usage(path.display(), "expected the name of the output to end in .h5ad"))
-        }
     }
 }

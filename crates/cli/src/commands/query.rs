@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use vacuole_query::{Experiment, SliceOptions, write_slice};
 
-use super::{NOW, h5ad_target};
+use super::NOW;
 use crate::error::CliError;
 use crate::output::Output;
+use crate::target::Target;
 
 /// Write the cells and genes that filters find as an H5AD file
 #[derive(Debug, clap::Args)]
@@ -54,7 +55,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let target = h5ad_target(&arguments.output)?;
+    let target = Target::new(&arguments.output)?;
     let experiment = Experiment::open(&arguments.experiment, NOW)?;
     let options = SliceOptions {
         measurement: arguments.measurement,
@@ -68,16 +69,14 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         var_id_name: arguments.var_id_name,
         write: arguments.compression.options()?,
     };
-    let progress = output.spinner("writing", &target.display().to_string());
-    let summary = write_slice(&experiment, target, &options)?;
+    let progress = output.spinner("writing", &target.to_string());
+    let summary = write_slice(&experiment, target.path(), &options)?;
+    target.finish()?;
     drop(progress);
     output.result(&summary, || {
         format!(
-            "{}: {} cells x {} genes, {} values",
-            target.display(),
-            summary.n_obs,
-            summary.n_var,
-            summary.nnz
+            "{target}: {} cells x {} genes, {} values",
+            summary.n_obs, summary.n_var, summary.nnz
         )
     });
     Ok(())

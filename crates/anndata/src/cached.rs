@@ -222,7 +222,9 @@ mod tests {
         fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
             self.reads.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(buffer.len(), Ordering::Relaxed);
-            if self.fails.load(Ordering::Relaxed) || offset + buffer.len() as u64 > self.size {
+            if self.fails.load(Ordering::Relaxed)
+                || offset.saturating_add(buffer.len() as u64) > self.size
+            {
                 return Err(Error::corrupt("cut"));
             }
             for (at, place) in (offset..).zip(buffer) {

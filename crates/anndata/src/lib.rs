@@ -15,7 +15,7 @@ pub mod write;
 pub use cached::CachedSource;
 pub use error::{Error, ErrorKind, Result};
 pub use read::{
-    DenseArray, Element, Frame, H5ad, Matrix, Raw, ReadOptions, SparseMatrix, StoredColumn,
+    Chosen, DenseArray, Element, Frame, H5ad, Matrix, Raw, ReadOptions, SparseMatrix, StoredColumn,
     StoredRecords, Unsupported,
 };
 pub use source::{ByteSource, FileSource};

@@ -2,12 +2,24 @@
 
 use std::ops::Range;
 
-use arrow_array::ArrayRef;
-use arrow_schema::DataType;
+use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_buffer::BooleanBufferBuilder;
+use arrow_schema::{ArrowError, DataType};
+use arrow_select::concat::concat;
+use arrow_select::filter::filter;
+use rayon::prelude::*;
 
+use super::Chosen;
+use super::chosen::{Piece, Reach};
 use crate::hdf5::{Dataset, ElementType, Field};
 use crate::model::NdArray;
 use crate::{Error, Result};
+
+/// Chosen rows so near to each other are read together: another read would take longer than what lies between.
+const GAP_BYTES: u64 = 64 << 10;
+
+/// The most bytes of one read of chosen rows, unless a chunk has more.
+const PIECE_BYTES: u64 = 8 << 20;
 
 /// A dense array in a file: numbers, booleans or strings of any number of dimensions.
 #[derive(Clone, Debug)]
@@ -102,6 +114,43 @@ impl DenseArray {
         }
     }
 
+    /// The values of chosen rows, row by row. Rows that are stored near to each other are read together, and
+    /// the others apart from them, on all threads; no more than what is chosen is kept.
+    ///
+    /// # Errors
+    ///
+    /// As of [`DenseArray::read_rows`].
+    pub fn read_chosen(&self, rows: &Chosen) -> Result<ArrayRef> {
+        match rows.ranges() {
+            [] => return self.read_rows(0..0),
+            [only] => return self.read_rows(only.clone()),
+            _ => {}
+        }
+        self.dataset.check_read(rows.len())?;
+        let row_bytes = self.dataset.row_bytes().max(1);
+        let reach = Reach {
+            chunk: self.chunk_rows(),
+            gap: GAP_BYTES / row_bytes,
+            most: PIECE_BYTES / row_bytes,
+        };
+        let parts = rows.pieces(reach).into_par_iter().map(|piece| {
+            let values = self.read_rows(piece.read.clone())?;
+            pick(&values, &piece).map_err(|error| self.not_picked(error))
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        concat(&parts).map_err(|error| self.not_picked(error))
+    }
+
+    fn not_picked(&self, error: ArrowError) -> Error {
+        self.locate(Error::corrupt("the chosen rows cannot be put together").caused_by(error))
+    }
+
+    /// The bytes of one row without filters; of a row of strings, those of references to them.
+    pub fn row_bytes(&self) -> u64 {
+        self.dataset.row_bytes()
+    }
+
     /// All values.
     ///
     /// # Errors
@@ -116,4 +165,21 @@ impl DenseArray {
     pub(super) fn locate(&self, error: Error) -> Error {
         self.dataset.locate(error)
     }
+}
+
+/// What is chosen of the values of a piece.
+fn pick(values: &ArrayRef, piece: &Piece) -> Result<ArrayRef, ArrowError> {
+    if let [_] = piece.chosen.as_slice() {
+        return Ok(values.clone());
+    }
+    let rows = piece.read.end - piece.read.start;
+    let each = (values.len() as u64).checked_div(rows).unwrap_or(0);
+    let mut mask = BooleanBufferBuilder::new(values.len());
+    let mut position = piece.read.start;
+    for range in &piece.chosen {
+        mask.append_n(((range.start - position) * each) as usize, false);
+        mask.append_n(((range.end - range.start) * each) as usize, true);
+        position = range.end;
+    }
+    filter(values, &BooleanArray::new(mask.finish(), None))
 }

@@ -101,6 +101,9 @@ impl Kind {
     }
 }
 
+/// The remedy where the input may be either and is neither.
+const NEITHER: &str = "give the folder of an experiment, or an H5AD file";
+
 /// The remedy where the input is something else.
 const NO_H5AD: &str = "give the path of an H5AD file";
 
@@ -136,6 +139,14 @@ impl CliError {
 
     fn with_remedy(self, remedy: &str) -> Self {
         Self { remedy: remedy.to_owned(), ..self }
+    }
+
+    /// Where the input could have been an experiment as well.
+    pub(crate) fn about_either(self) -> Self {
+        match self.remedy == NO_H5AD {
+            true => self.with_remedy(NEITHER),
+            false => self,
+        }
     }
 
     /// A wrong command line.

@@ -2,6 +2,12 @@
 
 use std::ops::Range;
 
+use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_buffer::BooleanBufferBuilder;
+use arrow_select::filter::filter;
+
+use crate::{Error, Result};
+
 /// Chosen positions of an axis, rising: rows of a matrix, or values of a sparse one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chosen {
@@ -14,7 +20,7 @@ pub struct Chosen {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) read: Range<u64>,
-    pub(super) chosen: Vec<Range<u64>>,
+    pub(super) chosen: Chosen,
 }
 
 /// How far apart chosen rows are still read together.
@@ -96,6 +102,38 @@ impl Chosen {
         })
     }
 
+    /// Cuts `values`, which hold as many for each position in `of`, to the chosen positions. They may hold all of
+    /// `of` several `times`, one after the other: the columns of so many rows.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` where positions lie outside of `of`, or its length does not divide that of the values.
+    pub fn pick(&self, values: &ArrayRef, of: Range<u64>, times: u64) -> Result<ArrayRef> {
+        let wrong = || {
+            let found = values.len();
+            Error::invalid(format!("expected {times} times the values of {of:?}, found {found}"))
+        };
+        let all = (of.end - of.start).checked_mul(times).ok_or_else(wrong)?;
+        let each = (values.len() as u64).checked_div(all).unwrap_or(0);
+        let mut mask = BooleanBufferBuilder::new(values.len());
+        for _ in 0..times {
+            let mut position = of.start;
+            for range in &self.ranges {
+                let skipped = range.start.checked_sub(position).ok_or_else(wrong)?;
+                mask.append_n((skipped * each) as usize, false);
+                mask.append_n(((range.end - range.start) * each) as usize, true);
+                position = range.end;
+            }
+            let rest = of.end.checked_sub(position).ok_or_else(wrong)?;
+            mask.append_n((rest * each) as usize, false);
+        }
+        if mask.len() != values.len() {
+            return Err(wrong());
+        }
+        filter(values, &BooleanArray::new(mask.finish(), None))
+            .map_err(|error| Error::invalid("the values cannot be chosen from").caused_by(error))
+    }
+
     /// What to read for the positions, in order.
     pub(super) fn pieces(&self, reach: Reach) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = Vec::new();
@@ -111,7 +149,8 @@ impl Chosen {
                         piece.read.end = part.end;
                         piece.chosen.push(part);
                     }
-                    None => pieces.push(Piece { read: part.clone(), chosen: vec![part] }),
+                    None => pieces
+                        .push(Piece { read: part.clone(), chosen: Chosen::from_ranges([part]) }),
                 }
             }
         }
@@ -142,6 +181,11 @@ impl Reach {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::Int32Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int32Type;
     use proptest::prelude::*;
 
     use super::*;
@@ -160,6 +204,20 @@ mod tests {
     }
 
     #[test]
+    fn values_are_picked_row_by_row() {
+        let values: ArrayRef = Arc::new(Int32Array::from_iter_values(0..12));
+        let pick = |of, times| {
+            let picked = chosen(&[(11, 12), (13, 14)]).pick(&values, of, times);
+            picked.map(|picked| picked.as_primitive::<Int32Type>().values().to_vec())
+        };
+        assert_eq!(pick(10..14, 1).unwrap(), [3, 4, 5, 9, 10, 11]);
+        assert_eq!(pick(11..14, 2).unwrap(), [0, 1, 4, 5, 6, 7, 10, 11]);
+        for (of, times) in [(12..14, 1), (10..13, 1), (10..15, 1), (10..14, 2)] {
+            assert!(pick(of, times).is_err());
+        }
+    }
+
+    #[test]
     fn chunks_are_read_once() {
         let reach = Reach { chunk: Some(10), gap: 1, most: 20 };
         let reads = |ranges| {
@@ -167,7 +225,7 @@ mod tests {
             pieces.into_iter().map(|piece| piece.read).collect::<Vec<_>>()
         };
         assert_eq!(reads(&[(0, 1), (8, 9), (11, 12)]), [0..9, 11..12]);
-        assert_eq!(reads(&[(0, 1), (9, 10), (11, 12)]), [0..12]);
+        assert_eq!(reads(&[(0, 1), (9, 10), (11, 12), (35, 36)]), [0..12, 35..36]);
         assert_eq!(reads(&[(5, 50)]), [5..20, 20..40, 40..50]);
         assert!(reads(&[]).is_empty());
     }
@@ -192,11 +250,11 @@ mod tests {
             let pieces = some.pieces(Reach { chunk, gap, most });
             let mut found = Vec::new();
             for piece in &pieces {
-                prop_assert_eq!(piece.read.start, piece.chosen[0].start);
-                prop_assert_eq!(piece.read.end, piece.chosen[piece.chosen.len() - 1].end);
+                let of = piece.chosen.ranges();
+                prop_assert_eq!(piece.read.clone(), of[0].start..of[of.len() - 1].end);
                 let length = piece.read.end - piece.read.start;
                 prop_assert!(length <= most.next_multiple_of(chunk.unwrap_or(1)));
-                found.extend(piece.chosen.iter().cloned().flatten());
+                found.extend(piece.chosen.positions());
             }
             prop_assert_eq!(&found, &all);
             let blocks: Vec<Chosen> = some.blocks(most).collect();

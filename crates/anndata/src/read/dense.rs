@@ -2,24 +2,25 @@
 
 use std::ops::Range;
 
-use arrow_array::{Array, ArrayRef, BooleanArray};
-use arrow_buffer::BooleanBufferBuilder;
-use arrow_schema::{ArrowError, DataType};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
 use arrow_select::concat::concat;
-use arrow_select::filter::filter;
 use rayon::prelude::*;
 
 use super::Chosen;
-use super::chosen::{Piece, Reach};
+use super::chosen::Reach;
 use crate::hdf5::{Dataset, ElementType, Field};
 use crate::model::NdArray;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Chosen rows so near to each other are read together: another read would take longer than what lies between.
 const GAP_BYTES: u64 = 64 << 10;
 
-/// The most bytes of one read of chosen rows, unless a chunk has more.
+/// The most bytes of one read of chosen rows, unless the chunks of a row have more.
 const PIECE_BYTES: u64 = 8 << 20;
+
+/// Chunks side by side with more bytes than this are read in parts, and more than once, rather than held.
+const BAND_BYTES: u64 = 64 << 20;
 
 /// A dense array in a file: numbers, booleans or strings of any number of dimensions.
 #[derive(Clone, Debug)]
@@ -129,26 +130,37 @@ impl DenseArray {
         self.dataset.check_read(rows.len())?;
         let row_bytes = self.dataset.row_bytes().max(1);
         let reach = Reach {
-            chunk: self.chunk_rows(),
+            chunk: self.band_rows(),
             gap: GAP_BYTES / row_bytes,
             most: PIECE_BYTES / row_bytes,
         };
         let parts = rows.pieces(reach).into_par_iter().map(|piece| {
             let values = self.read_rows(piece.read.clone())?;
-            pick(&values, &piece).map_err(|error| self.not_picked(error))
+            match piece.chosen.is_all(piece.read.end - piece.read.start) {
+                true => Ok(values),
+                false => piece.chosen.pick(&values, piece.read, 1).map_err(|e| self.locate(e)),
+            }
         });
         let parts = parts.collect::<Result<Vec<_>>>()?;
         let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-        concat(&parts).map_err(|error| self.not_picked(error))
+        concat(&parts).map_err(|error| {
+            let message = "the chosen rows cannot be held together";
+            self.locate(Error::new(ErrorKind::TooLarge, message).caused_by(error))
+        })
     }
 
-    fn not_picked(&self, error: ArrowError) -> Error {
-        self.locate(Error::corrupt("the chosen rows cannot be put together").caused_by(error))
+    /// The rows of a chunk, where they are worth being read together.
+    fn band_rows(&self) -> Option<u64> {
+        let held = |&rows: &u64| rows.saturating_mul(self.dataset.row_bytes()) <= BAND_BYTES;
+        // The chunks of a vector are held anyway.
+        self.chunk_rows().filter(|rows| self.dataset.shape().len() == 1 || held(rows))
     }
 
-    /// The bytes of one row without filters; of a row of strings, those of references to them.
-    pub fn row_bytes(&self) -> u64 {
-        self.dataset.row_bytes()
+    /// Of how many rows a part of the array has about `bytes` bytes, with the least that is decompressed twice;
+    /// at least 1.
+    pub fn rows_at_a_time(&self, bytes: u64) -> u64 {
+        let rows = (bytes / self.dataset.row_bytes().max(1)).max(1);
+        rows.next_multiple_of(self.band_rows().unwrap_or(1).max(1))
     }
 
     /// All values.
@@ -165,21 +177,4 @@ impl DenseArray {
     pub(super) fn locate(&self, error: Error) -> Error {
         self.dataset.locate(error)
     }
-}
-
-/// What is chosen of the values of a piece.
-fn pick(values: &ArrayRef, piece: &Piece) -> Result<ArrayRef, ArrowError> {
-    if let [_] = piece.chosen.as_slice() {
-        return Ok(values.clone());
-    }
-    let rows = piece.read.end - piece.read.start;
-    let each = (values.len() as u64).checked_div(rows).unwrap_or(0);
-    let mut mask = BooleanBufferBuilder::new(values.len());
-    let mut position = piece.read.start;
-    for range in &piece.chosen {
-        mask.append_n(((range.start - position) * each) as usize, false);
-        mask.append_n(((range.end - range.start) * each) as usize, true);
-        position = range.end;
-    }
-    filter(values, &BooleanArray::new(mask.finish(), None))
 }

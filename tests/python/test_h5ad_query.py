@@ -240,6 +240,24 @@ def test_show(everything, vacuole):
     assert "    . gene_id  string, the index" in lines
 
 
+def test_in_a_bucket(everything, s3, vacuole, tmp_path):
+    """The same answers from a file in a bucket."""
+    from seaweed import BUCKET
+
+    path = everything["csr", "gzip"]
+    s3.client().upload_file(str(path), BUCKET, "files/cells.h5ad")
+    remote, far = f"s3://{BUCKET}/files/cells.h5ad", vacuole.within(s3.environment())
+    assert json.loads(far("show", remote, "--json").stdout) | {"name": ""} == json.loads(
+        vacuole("show", path, "--json").stdout
+    ) | {"name": ""}
+    text = "n_genes > 700 and primary == True"
+    assert far.count(remote, obs=text) == vacuole.count(path, obs=text) > 0
+    far.query(remote, tmp_path / "far.h5ad", obs=text, var="highly_variable == True")
+    vacuole.query(path, tmp_path / "near.h5ad", obs=text, var="highly_variable == True")
+    same_anndata(tmp_path / "near.h5ad", tmp_path / "far.h5ad")
+    assert far.run("count", f"s3://{BUCKET}/files/absent.h5ad").returncode == 3
+
+
 @pytest.mark.parametrize("name", corpus.CASES)
 def test_show_reads_whatever_anndata_reads(name, inputs, vacuole):
     path = inputs.h5ad(name)

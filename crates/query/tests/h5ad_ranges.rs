@@ -92,7 +92,8 @@ fn a_question_reads_what_it_is_about() {
         assert!(read() < size / 5, "{compression:?}: {} of {size} bytes for a slice", read());
 
         let slice = H5ad::open(&target).unwrap();
-        let (Some(Matrix::Sparse(whole)), Some(Matrix::Sparse(part))) = (file.x(), slice.x()) else {
+        let (Some(Matrix::Sparse(whole)), Some(Matrix::Sparse(part))) = (file.x(), slice.x())
+        else {
             panic!("expected sparse matrices")
         };
         let (first, half) = (7700 * PER_CELL as u64, 100 * PER_CELL as u64);

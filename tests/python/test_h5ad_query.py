@@ -33,19 +33,29 @@ def readable(path) -> bool:
 def ids_of(names, seed) -> list[str]:
     """Some of the ids that a filter can spell."""
     rng = np.random.default_rng(seed)
-    names = sorted({name for name in names if name and name.isprintable()})
-    return [str(name) for name in rng.choice(names, len(names) // 2, replace=False)] if names else ["absent"]
+    names = sorted({name for name in names if not pd.isna(name) and name and name.isprintable()})
+    return [str(n) for n in rng.choice(names, (len(names) + 1) // 2, replace=False)] if names else ["absent"]
 
 
-@pytest.mark.parametrize("name", corpus.CASES)
+def ids(frame, name) -> pd.Series | pd.Index:
+    """A column of the name comes before the index."""
+    return frame[name] if name in frame else frame.index
+
+
+# What AnnData cannot slice or write again as it was: big-endian numbers and an `h5py.Empty`. And an index beyond the
+# matrix, which it does not look at.
+ODD = {"columns_big_endian", "uns_big_endian", "x_big_endian", "uns_without_encoding", "x_csr_index_out_of_bounds"}
+
+
+@pytest.mark.parametrize("name", [name for name in corpus.CASES if name not in ODD])
 def test_corpus(name, inputs, vacuole, tmp_path):
     """Some cells and some genes by their ids, in each form of the format that AnnData reads."""
     path = inputs.h5ad(name)
     if not readable(path):
         pytest.skip("AnnData does not read it")
     whole = ad.read_h5ad(path)
-    cells, genes = ids_of(whole.obs_names, 1), ids_of(whole.var_names, 2)
-    by_cells, by_genes = (lambda a: a.obs_names.isin(cells)), (lambda a: a.var_names.isin(genes))
+    cells, genes = ids_of(ids(whole.obs, "obs_id"), 1), ids_of(ids(whole.var, "var_id"), 2)
+    by_cells, by_genes = (lambda a: ids(a.obs, "obs_id").isin(cells)), (lambda a: ids(a.var, "var_id").isin(genes))
     obs_filter, var_filter = f"obs_id in {cells}", f"var_id in {genes}"
     for i, (obs, var) in enumerate([(True, True), (True, False), (False, True), (False, False)]):
         out = tmp_path / f"{i}.h5ad"
@@ -58,6 +68,26 @@ def test_corpus(name, inputs, vacuole, tmp_path):
         expected = sliced(path, tmp_path / "expected.h5ad", by_cells if obs else None, by_genes if var else None)
         same_anndata(expected, out, canonical=True)
     assert vacuole.count(path, obs=obs_filter) == by_cells(whole).sum()
+
+
+@pytest.mark.parametrize("name", sorted(ODD - {"x_csr_index_out_of_bounds"}))
+def test_odd_files(name, inputs, vacuole, tmp_path):
+    """The same values, in the byte order of the machine."""
+    whole = ad.read_h5ad(inputs.h5ad(name))
+    cells = list(whole.obs_names[3:9])
+    vacuole.query(inputs.h5ad(name), tmp_path / "out.h5ad", obs=f"obs_id in {cells}")
+    out = ad.read_h5ad(tmp_path / "out.h5ad")
+    assert list(out.obs_names) == cells and set(out.uns) == set(whole.uns)
+    for key, column in whole.obs.items():
+        assert out.obs[key].tolist() == column.tolist()[3:9]
+    np.testing.assert_array_equal(*(x.toarray() if sp.issparse(x) else x for x in (out.X, whole.X[3:9])))
+
+
+def test_an_index_out_of_bounds_is_found(inputs, vacuole, tmp_path):
+    path = inputs.h5ad("x_csr_index_out_of_bounds")
+    done = vacuole.run("query", path, "-o", tmp_path / "out.h5ad")
+    assert done.returncode == 6 and f"{path}: X/indices: expected positions below 11" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +238,24 @@ def test_show(everything, vacuole):
     assert f"  X  csc_matrix  {n} x {m}  {adata.X.nnz} values  float32" in lines
     assert "    . grade  ordered categorical of string (3)" in lines
     assert "    . gene_id  string, the index" in lines
+
+
+def test_in_a_bucket(everything, s3, vacuole, tmp_path):
+    """The same answers from a file in a bucket."""
+    from seaweed import BUCKET
+
+    path = everything["csr", "gzip"]
+    s3.client().upload_file(str(path), BUCKET, "files/cells.h5ad")
+    remote, far = f"s3://{BUCKET}/files/cells.h5ad", vacuole.within(s3.environment())
+    assert json.loads(far("show", remote, "--json").stdout) | {"name": ""} == json.loads(
+        vacuole("show", path, "--json").stdout
+    ) | {"name": ""}
+    text = "n_genes > 700 and primary == True"
+    assert far.count(remote, obs=text) == vacuole.count(path, obs=text) > 0
+    far.query(remote, tmp_path / "far.h5ad", obs=text, var="highly_variable == True")
+    vacuole.query(path, tmp_path / "near.h5ad", obs=text, var="highly_variable == True")
+    same_anndata(tmp_path / "near.h5ad", tmp_path / "far.h5ad")
+    assert far.run("count", f"s3://{BUCKET}/files/absent.h5ad").returncode == 3
 
 
 @pytest.mark.parametrize("name", corpus.CASES)

@@ -78,12 +78,11 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         var_id_name: arguments.var_id_name,
         write: arguments.compression.options()?,
     };
-    let target_name = target.to_string();
-    let progress = output.spinner("writing", &target_name);
+    let progress = output.spinner("writing", &target.to_string());
     let summary = write_slice(&experiment, target.path(), &options)?;
     target.finish()?;
     drop(progress);
-    output.result(&summary, || told(&target_name, summary.n_obs, summary.n_var, summary.nnz));
+    output.result(&summary, || told(&target, summary.n_obs, summary.n_var, summary.nnz));
     Ok(())
 }
 
@@ -102,18 +101,17 @@ fn of_file(file: &H5ad, arguments: Arguments, output: &Output) -> Result<(), Cli
         layer: arguments.layer,
         write: arguments.compression.options()?,
     };
-    let target_name = target.to_string();
-    let progress = output.spinner("writing", &target_name);
+    let progress = output.spinner("writing", &target.to_string());
     let summary = write_file_slice(file, target.path(), &options)?;
     target.finish()?;
     drop(progress);
     for note in &summary.notes {
         output.message(&format!("warning: {}: {note}", arguments.source));
     }
-    output.result(&summary, || told(&target_name, summary.n_obs, summary.n_var, summary.nnz));
+    output.result(&summary, || told(&target, summary.n_obs, summary.n_var, summary.nnz));
     Ok(())
 }
 
-fn told(target: &str, cells: u64, genes: u64, values: u64) -> String {
+fn told(target: &Target, cells: u64, genes: u64, values: u64) -> String {
     format!("{target}: {cells} cells x {genes} genes, {values} values")
 }

@@ -11,24 +11,37 @@ mod show;
 mod slice;
 mod sparse;
 
-use vacuole_anndata::{Chosen, H5ad};
+use std::sync::Arc;
+
+use vacuole_anndata::{CachedSource, Chosen, H5ad};
 use vacuole_store::Uri;
 
 use crate::error::Result;
+use crate::store_source::StoreSource;
 
 pub use self::show::show;
 pub use self::slice::{FileSliceOptions, FileSliceSummary, write_file_slice};
 
 /// The H5AD file at a path or URI; `None` where there is none and no other file either: it may be an experiment,
-/// which is a folder.
+/// which is a folder. Of an object in a bucket blocks are kept, since each read takes a round trip.
 ///
 /// # Errors
 /// `NotH5ad` for a file that is something else, and as of [`H5ad::open`].
 pub fn open(location: &str) -> Result<Option<H5ad>> {
-    let Ok(Uri::Local(path)) = Uri::parse(location) else { return Ok(None) };
-    match path.is_file() {
-        true => Ok(Some(H5ad::open(&path)?)),
-        false => Ok(None),
+    let soma = vacuole_soma::Error::from;
+    match Uri::parse(location).map_err(soma)? {
+        Uri::Local(path) if path.is_file() => Ok(Some(H5ad::open(&path)?)),
+        Uri::S3 { bucket, key } => {
+            let (folder, name) = key.rsplit_once('/').unwrap_or(("", &key));
+            let store = vacuole_store::open(&Uri::S3 { bucket, key: folder.to_owned() });
+            let store = store.map_err(soma)?;
+            if name.is_empty() || store.size(name).map_err(soma)?.is_none() {
+                return Ok(None);
+            }
+            let source = CachedSource::new(Arc::new(StoreSource::new(&store, name)))?;
+            Ok(Some(H5ad::from_source(Arc::new(source), location)?))
+        }
+        Uri::Local(_) => Ok(None),
     }
 }
 

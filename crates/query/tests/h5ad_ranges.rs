@@ -1,5 +1,7 @@
 //! Of an H5AD file only what a question is about is read.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import corpus
 import pytest
+import seaweed
 import tiledbsoma.io
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,12 +33,19 @@ def find_binary() -> Path:
 class Vacuole:
     """The command line under test. Calls fail the test on a non-zero exit, except through `run`."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, environment: dict[str, str] | None = None):
         self.path = path
+        self.environment = environment
+
+    def within(self, environment: dict[str, str]) -> Vacuole:
+        """The same program under other variables."""
+        return Vacuole(self.path, environment)
 
     def run(self, *arguments, timeout: float = 120) -> subprocess.CompletedProcess:
         command = [str(self.path), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, env=self.environment
+        )
 
     def __call__(self, *arguments) -> subprocess.CompletedProcess:
         done = self.run(*arguments)
@@ -64,6 +72,14 @@ def vacuole() -> Vacuole:
     if not path.exists():
         pytest.fail(f"no binary at {path}: build it (cargo build -p vacuole) or set VACUOLE_BIN")
     return Vacuole(path)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """An S3 server, started when the first test wants it."""
+    server = seaweed.start(tmp_path_factory.mktemp("seaweed"))
+    yield server
+    server.stop()
 
 
 class Inputs:

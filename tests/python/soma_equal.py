@@ -24,9 +24,9 @@ COLUMNS = 12
 """How many columns of a data frame are filtered by value."""
 
 
-def differences(left: str, right: str, *, slices: int = 4, values_only: bool = False) -> list[str]:
-    """`values_only` leaves out metadata, field order and domains."""
-    with tiledbsoma.open(str(left)) as a, tiledbsoma.open(str(right)) as b:
+def differences(left: str, right: str, *, slices: int = 4, values_only: bool = False, context=None) -> list[str]:
+    """`values_only` leaves out metadata, field order and domains. `context` says how tiledbsoma reaches buckets."""
+    with tiledbsoma.open(str(left), context=context) as a, tiledbsoma.open(str(right), context=context) as b:
         return list(objects(a, b, "", np.random.default_rng(0), slices, values_only))
 
 

@@ -4,6 +4,7 @@
 //! `anndata.read_h5ad` would: handles that read columns, rows and ranges of stored values when
 //! they are asked for. [`model`] has the values in memory, and [`write`](mod@write) the way back.
 
+mod cached;
 mod error;
 mod hdf5;
 pub mod model;
@@ -11,9 +12,10 @@ mod read;
 mod source;
 pub mod write;
 
+pub use cached::CachedSource;
 pub use error::{Error, ErrorKind, Result};
 pub use read::{
-    DenseArray, Element, Frame, H5ad, Matrix, Raw, ReadOptions, SparseMatrix, StoredColumn,
+    Chosen, DenseArray, Element, Frame, H5ad, Matrix, Raw, ReadOptions, SparseMatrix, StoredColumn,
     StoredRecords, Unsupported,
 };
 pub use source::{ByteSource, FileSource};

@@ -101,6 +101,9 @@ impl Kind {
     }
 }
 
+/// The remedy where the input may be either and is neither.
+const NEITHER: &str = "give the folder of an experiment, or an H5AD file";
+
 /// The remedy where the input is something else.
 const NO_H5AD: &str = "give the path of an H5AD file";
 
@@ -138,6 +141,14 @@ impl CliError {
         Self { remedy: remedy.to_owned(), ..self }
     }
 
+    /// Where the input could have been an experiment as well.
+    pub(crate) fn about_either(self) -> Self {
+        match self.remedy == NO_H5AD {
+            true => self.with_remedy(NEITHER),
+            false => self,
+        }
+    }
+
     /// A wrong command line.
     pub(crate) fn usage(object: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self::new(Kind::Usage, &message.to_string()).about(object)
@@ -164,7 +175,9 @@ impl CliError {
         let mut source = error.source();
         while let Some(cause) = source {
             let text = cause.to_string();
-            if !self.message.contains(&text) {
+            // The message may be this text without the remedy at its end.
+            let bare = text.rsplit_once("; ").map_or(text.as_str(), |(message, _)| message);
+            if !self.message.contains(bare) {
                 self.message = format!("{}: {text}", self.message);
             }
             source = cause.source();
@@ -214,7 +227,7 @@ impl From<vacuole_soma::Error> for CliError {
                         told.with_remedy("choose another place")
                     }
                     (Error::Store(_), Kind::Unsupported) => {
-                        told.with_remedy("choose a local folder")
+                        told.with_remedy("choose a local folder or one in a bucket of S3")
                     }
                     _ => told,
                 }
@@ -334,6 +347,16 @@ mod tests {
         assert_eq!(told.message, "atlas: expected an empty folder, found 'x'");
         assert_eq!(told.remedy, "choose another destination");
         assert_eq!(told.object.as_deref(), Some("atlas"));
+        let store = vacuole_store::Error::new(
+            vacuole_store::ErrorKind::PermissionDenied,
+            "s3://b/atlas",
+            "cannot be listed: no credentials; set AWS_PROFILE",
+        );
+        let told = CliError::from(vacuole_soma::Error::from(store));
+        assert_eq!(
+            told.to_string(),
+            "s3://b/atlas: cannot be listed: no credentials; set AWS_PROFILE"
+        );
         let told = CliError::corrupt("atlas", "2 faults");
         assert!(told.to_string().starts_with("atlas: 2 faults; take another copy"));
     }

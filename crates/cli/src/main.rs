@@ -3,7 +3,9 @@
 mod commands;
 mod error;
 mod output;
+mod s3;
 mod signals;
+mod target;
 
 use clap::{Parser, Subcommand};
 
@@ -24,6 +26,8 @@ struct Cli {
     /// Write neither progress nor messages
     #[arg(long, short, global = true)]
     quiet: bool,
+    #[command(flatten)]
+    s3: s3::Arguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -45,6 +49,9 @@ fn main() -> std::process::ExitCode {
     };
     let output = Output::new(cli.json, cli.quiet);
     signals::watch(output, matches!(cli.command, Command::Ingest(_)));
+    if let Err(error) = s3::configure(&cli.s3) {
+        return output.error(&error);
+    }
     let done: Result<(), CliError> = match cli.command {
         Command::Ingest(arguments) => commands::ingest::run(arguments, &output),
         Command::Show(arguments) => commands::show::run(arguments, &output),

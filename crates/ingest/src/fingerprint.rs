@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
+use vacuole_store::ObjectState;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
@@ -18,8 +19,11 @@ pub struct Fingerprint {
     pub size: u64,
     /// Nanoseconds since 1970.
     pub modified: u64,
-    /// The XXH3 digest of all bytes, 128 bits as hexadecimal digits.
+    /// The XXH3 digest of all bytes, 128 bits as hexadecimal digits; empty for an object of a bucket.
     pub xxh3: String,
+    /// The ETag of an object of a bucket, which saves reading all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
 }
 
 impl Fingerprint {
@@ -44,11 +48,18 @@ impl Fingerprint {
         }
         let modified = metadata.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
         let modified = modified.map_or(0, |since| since.as_nanos() as u64);
-        Ok(Self { size, modified, xxh3: format!("{:032x}", hasher.digest128()) })
+        Ok(Self { size, modified, xxh3: format!("{:032x}", hasher.digest128()), etag: None })
     }
 
-    /// Whether both are of the same bytes, whenever they were written.
+    /// Of an object of a bucket.
+    pub fn of_object(state: &ObjectState) -> Self {
+        let etag = state.version.clone();
+        Self { size: state.size, modified: 0, xxh3: String::new(), etag }
+    }
+
+    /// Whether both are of the same bytes, whenever they were written. A file and an object of a bucket are never
+    /// known to be.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.size == other.size && self.xxh3 == other.xxh3
+        self.size == other.size && self.xxh3 == other.xxh3 && self.etag == other.etag
     }
 }

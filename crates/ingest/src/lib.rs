@@ -4,6 +4,7 @@ mod describe;
 mod error;
 mod extras;
 mod fingerprint;
+mod input;
 mod options;
 mod plan;
 mod run;

@@ -3,7 +3,7 @@
 //! A plan is made once and kept under `__vacuole` until the experiment is complete. Everything that is written
 //! has a name that the plan fixes, so that a unit written twice leaves what writing it once leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::options::IngestOptions;
 use crate::write::plan_rows;
+
+/// Where the records of finished units are.
+const DONE: &str = "done";
 
 /// What an ingest does, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +119,7 @@ impl Plan {
     pub(crate) fn close(&self, store: &dyn Store) -> Result<()> {
         store.put(&self.record_path(), &private::encode(private::PLAN, self))?;
         store.flush()?;
-        store.remove_folder(&private::path("done"))?;
+        store.remove_folder(&private::path(DONE))?;
         store.remove_folder(&private::path("tmp"))?;
         Ok(store.remove(&private::path(private::OPEN_PLAN))?)
     }
@@ -153,7 +156,11 @@ impl Plan {
 
     /// Where the record of a unit is.
     fn unit_path(&self, unit: usize) -> String {
-        private::path(&format!("done/{}-{unit:06}.json", self.uuid))
+        private::path(&vacuole_store::join(DONE, &self.unit_name(unit)))
+    }
+
+    fn unit_name(&self, unit: usize) -> String {
+        format!("{}-{unit:06}.json", self.uuid)
     }
 
     /// Says that a unit is done.
@@ -166,13 +173,19 @@ impl Plan {
         Ok(store.put(&self.unit_path(unit), &private::encode("unit", record))?)
     }
 
-    /// The record of a unit that is done.
-    pub(crate) fn unit_record(&self, store: &dyn Store, unit: usize) -> Result<Option<UnitRecord>> {
-        let path = self.unit_path(unit);
-        if store.size(&path)?.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(private::decode(&store.display(&path), "unit", &store.read(&path)?)?))
+    /// The records of the units that are done, by position in the plan.
+    pub(crate) fn unit_records(&self, store: &dyn Store) -> Result<Vec<Option<UnitRecord>>> {
+        // One list for all: in a bucket each question takes a round trip.
+        let listed = store.list(&private::path(DONE))?;
+        let there: HashSet<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
+        let record = |unit| {
+            if !there.contains(self.unit_name(unit).as_str()) {
+                return Ok(None);
+            }
+            let path = self.unit_path(unit);
+            Ok(Some(private::decode(&store.display(&path), "unit", &store.read(&path)?)?))
+        };
+        (0..self.units.len()).map(record).collect()
     }
 }
 

@@ -14,16 +14,16 @@ use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vacuole_anndata::H5ad;
 use vacuole_soma::create::{self, WriteStamp};
 use vacuole_soma::private::{self, Digests, RecordingStore};
 use vacuole_soma::{ErrorKind, Object};
-use vacuole_store::{PRIVATE_FOLDER, Store, Uri};
+use vacuole_store::{PRIVATE_FOLDER, Store, Uri, join};
 
 use crate::describe::{ArrayNode, Contents, Context, Kept, Node, describe};
 use crate::error::{Error, Result};
 use crate::extras;
 use crate::fingerprint::Fingerprint;
+use crate::input::Input;
 use crate::options::{IngestOptions, Progress, Resources};
 use crate::plan::{Plan, UnitRecord};
 use crate::write::{Budget, MatrixReader, Target, write_dense, write_frame, write_matrix};
@@ -50,7 +50,7 @@ pub struct IngestSummary {
     pub bytes: u64,
 }
 
-/// Ingests one H5AD file into a new experiment, or goes on with an ingest of it that was interrupted.
+/// Ingests one H5AD file, at a path or in a bucket, into a new experiment, or goes on with an ingest of it that was interrupted.
 ///
 /// # Errors
 /// [`Error::Conflict`] where the destination holds something else, [`Error::Unfit`] where the file holds what no
@@ -62,22 +62,23 @@ pub fn ingest(
     resources: &Resources,
     progress: &dyn Progress,
 ) -> Result<IngestSummary> {
-    let name = input.display().to_string();
+    let input = Input::find(input)?;
+    let name = input.name().to_owned();
     let uri = Uri::parse(destination)?;
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
-    let fingerprint = Fingerprint::of(input)?;
+    let fingerprint = input.fingerprint()?;
     check_folder(&*store)?;
     let open = Plan::read(&*store)?;
     let exists = experiment_exists(&store)?;
     if let Some(plan) = &open {
         check_same(&*store, plan, &fingerprint, options)?;
     } else if exists {
-        return already_there(&*store, &fingerprint, options, input);
+        return already_there(&*store, &fingerprint, options, &input);
     } else {
         check_free(&*store)?;
     }
-    let file = H5ad::open(input)?;
+    let file = input.open()?;
     let stamp = match &open {
         Some(plan) => plan.stamp(),
         None => WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() },
@@ -111,10 +112,11 @@ pub fn ingest(
             store: Arc::clone(&store),
             nodes: &nodes,
             kept: description.kept,
-            budget: Budget::new(resources, &uri),
+            budget: Budget::new(resources, &uri, input.memory()),
             progress,
         };
         let (records, resumed) = run.write()?;
+        input.check_unchanged()?;
         summary.resumed_units = resumed;
         summary.bytes = run.commit(records)?;
     }
@@ -164,11 +166,12 @@ pub fn plan_only(
     resources: &Resources,
     progress: &dyn Progress,
 ) -> Result<DryRun> {
-    let name = input.display().to_string();
-    let budget = Budget::new(resources, &Uri::parse(destination)?);
-    let fingerprint = Fingerprint::of(input)?;
+    let input = Input::find(input)?;
+    let name = input.name().to_owned();
+    let budget = Budget::new(resources, &Uri::parse(destination)?, input.memory());
+    let fingerprint = input.fingerprint()?;
     let stamp = WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() };
-    let file = H5ad::open(input)?;
+    let file = input.open()?;
     let context = Context { input: &name, options, progress, uuid: &stamp.uuid };
     let nodes = describe(&file, &context)?.nodes;
     let mut spill_bytes = 0;
@@ -202,10 +205,7 @@ impl Run<'_> {
         let total = self.plan.units.iter().map(|unit| unit.values).sum();
         self.progress.begin("writing", total);
         let units = self.plan.units_by_array();
-        let mut records: Vec<Option<UnitRecord>> = Vec::new();
-        for unit in 0..self.plan.units.len() {
-            records.push(self.plan.unit_record(&*self.store, unit)?);
-        }
+        let mut records = self.plan.unit_records(&*self.store)?;
         let resumed = records.iter().flatten().count();
         std::thread::scope(|scope| {
             let mut recorder = Recorder { scope, plan: self.plan, store: &*self.store, last: None };
@@ -397,12 +397,12 @@ fn already_there(
     store: &dyn Store,
     fingerprint: &Fingerprint,
     options: &IngestOptions,
-    input: &Path,
+    input: &Input,
 ) -> Result<IngestSummary> {
     let finished = Plan::finished(store)?;
     match finished.iter().find(|plan| plan.is_of(fingerprint, options)) {
         Some(plan) => {
-            let file = H5ad::open(input)?;
+            let file = input.open()?;
             Ok(IngestSummary {
                 experiment: store.display(""),
                 unchanged: true,
@@ -434,14 +434,15 @@ fn check_folder(store: &dyn Store) -> Result<()> {
     }
 }
 
-/// Fails where the destination holds anything.
+/// Fails where the destination holds anything. Empty folders do not count: servers of S3 that have folders show them for
+/// a while after their last object has gone.
 fn check_free(store: &dyn Store) -> Result<()> {
-    let names: Vec<String> = store
-        .list("")?
-        .into_iter()
-        .map(|entry| entry.name)
-        .filter(|name| name != PRIVATE_FOLDER)
-        .collect();
+    let mut names = Vec::new();
+    for entry in store.list("")? {
+        if entry.name != PRIVATE_FOLDER && (!entry.is_folder || holds_any(store, &entry.name)?) {
+            names.push(entry.name);
+        }
+    }
     match names.first() {
         None => Ok(()),
         Some(first) => Err(Error::Conflict {
@@ -452,4 +453,14 @@ fn check_free(store: &dyn Store) -> Result<()> {
             ),
         }),
     }
+}
+
+/// Whether there is any object in a folder.
+fn holds_any(store: &dyn Store, folder: &str) -> Result<bool> {
+    for entry in store.list(folder)? {
+        if !entry.is_folder || holds_any(store, &join(folder, &entry.name))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -15,15 +15,18 @@ pub struct Column {
     pub data_type: String,
     /// How many categories it has, where it is categorical.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub categories: Option<usize>,
+    pub categories: Option<u64>,
+    /// Whether it is the index of a data frame in an H5AD file.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub index: bool,
 }
 
-/// An object and what is in it.
-#[derive(Clone, Debug, Serialize)]
+/// A SOMA object, or an element of an H5AD file, and what is in it.
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Node {
     /// The name in its parent; empty for the root.
     pub name: String,
-    /// The SOMA type.
+    /// The SOMA type, or how AnnData encodes an element.
     #[serde(rename = "type")]
     pub soma_type: String,
     /// The length of each dimension; for a data frame, the end of its index.
@@ -32,7 +35,10 @@ pub struct Node {
     /// The rows of a data frame, the stored values of a matrix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// Dimensions and attributes of an array.
+    /// The type of a matrix in an H5AD file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_type: Option<String>,
+    /// Dimensions and attributes of an array; the columns of a data frame in an H5AD file, its index first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<Column>,
     /// How many fragments an array has.
@@ -52,16 +58,7 @@ pub fn tree(object: &Object) -> Result<Node> {
 }
 
 fn node(object: &Object, name: String) -> Result<Node> {
-    let mut node = Node {
-        name,
-        soma_type: object.soma_type().to_string(),
-        shape: Vec::new(),
-        count: None,
-        columns: Vec::new(),
-        fragments: None,
-        bytes: None,
-        members: Vec::new(),
-    };
+    let mut node = Node { name, soma_type: object.soma_type().to_string(), ..Node::default() };
     if !object.is_group() {
         describe(&object.array()?, &mut node)?;
         return Ok(node);
@@ -81,25 +78,35 @@ fn describe(array: &Array, node: &mut Node) -> Result<()> {
     node.fragments = Some(array.fragment_names().count());
     node.bytes = Some(array.stored_bytes());
     for field in array.arrow_schema().fields() {
-        let data_type = match field.data_type() {
-            arrow_schema::DataType::Dictionary(_, values) => {
-                let order = if field.dict_is_ordered() == Some(true) { "ordered " } else { "" };
-                format!("{order}categorical of {}", type_name(values))
-            }
-            other => type_name(other),
-        };
-        let categories = array.enumeration(field.name()).map(|values| values.len());
-        node.columns.push(Column { name: field.name().clone(), data_type, categories });
+        let data_type = column_type(field.data_type(), field.dict_is_ordered() == Some(true));
+        let categories = array.enumeration(field.name()).map(|values| values.len() as u64);
+        let name = field.name().clone();
+        node.columns.push(Column { name, data_type, categories, index: false });
     }
     Ok(())
 }
 
+/// The type of a column.
+pub(crate) fn column_type(data_type: &arrow_schema::DataType, ordered: bool) -> String {
+    match data_type {
+        arrow_schema::DataType::Dictionary(_, values) => {
+            let order = if ordered { "ordered " } else { "" };
+            format!("{order}categorical of {}", type_name(values))
+        }
+        other => type_name(other),
+    }
+}
+
 /// The name that pandas and NumPy users know a type by.
-fn type_name(data_type: &arrow_schema::DataType) -> String {
+pub(crate) fn type_name(data_type: &arrow_schema::DataType) -> String {
     match data_type {
         arrow_schema::DataType::LargeUtf8 => "string".to_owned(),
         arrow_schema::DataType::LargeBinary => "bytes".to_owned(),
         arrow_schema::DataType::Boolean => "bool".to_owned(),
+        arrow_schema::DataType::FixedSizeList(part, 2) if part.data_type().is_floating() => {
+            let width = part.data_type().primitive_width().unwrap_or(0);
+            format!("complex{}", width * 16)
+        }
         other => other.to_string().to_lowercase(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vacuole_store::{ObjectWriter, Store, join};
+use vacuole_store::{ObjectWriter, Store, finish_all, join};
 use vacuole_tiledb::TimestampedName;
 use vacuole_tiledb::fragment::{EncodedTile, Field, FieldFile, FragmentWriter, METADATA_FILE};
 use vacuole_tiledb::schema::{ArraySchema, Range};
@@ -83,9 +83,7 @@ impl<'a> FragmentSink<'a> {
         if self.is_empty() {
             return Ok(0);
         }
-        for (_, file) in self.files {
-            file.finish()?;
-        }
+        finish_all(self.files.into_values().collect())?;
         let metadata = self.writer.finish().in_object(self.store.display(&self.folder))?;
         self.store.put(&join(&self.folder, METADATA_FILE), &metadata)?;
         Ok(self.bytes + metadata.len() as u64)

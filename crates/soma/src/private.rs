@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use vacuole_store::{Entry, ObjectWriter, PRIVATE_FOLDER, Store, join};
+use vacuole_store::{Entry, ObjectState, ObjectWriter, PRIVATE_FOLDER, Store, join};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -156,6 +156,10 @@ impl Store for RecordingStore {
 
     fn size(&self, path: &str) -> vacuole_store::Result<Option<u64>> {
         self.inner.size(path)
+    }
+
+    fn state(&self, path: &str) -> vacuole_store::Result<Option<ObjectState>> {
+        self.inner.state(path)
     }
 
     fn read_ranges(

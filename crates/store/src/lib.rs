@@ -6,6 +6,7 @@
 
 mod error;
 mod local;
+mod s3;
 mod uri;
 
 use std::fmt::Debug;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use error::{Error, ErrorKind, Result};
 pub use local::LocalStore;
+pub use s3::{S3Options, S3Store, configure};
 pub use uri::Uri;
 
 /// The folder below a store's root in which everything lives that TileDB does not know.
@@ -30,6 +32,15 @@ pub struct Entry {
     pub size: u64,
 }
 
+/// What tells one state of an object from another without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectState {
+    /// In bytes.
+    pub size: u64,
+    /// Changes with the object: the ETag of a bucket; `None` where there is nothing of the kind.
+    pub version: Option<String>,
+}
+
 /// Objects below one root.
 pub trait Store: Debug + Send + Sync {
     /// What an error or a message calls the object at `path`.
@@ -40,6 +51,9 @@ pub trait Store: Debug + Send + Sync {
 
     /// The size of an object in bytes, or `None` where there is none.
     fn size(&self, path: &str) -> Result<Option<u64>>;
+
+    /// The state of an object, or `None` where there is none.
+    fn state(&self, path: &str) -> Result<Option<ObjectState>>;
 
     /// The bytes of several ranges of an object, in the order asked for.
     ///
@@ -81,13 +95,45 @@ pub trait ObjectWriter: Debug + Send {
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
+/// Finishes several objects side by side: in a bucket each takes a round trip.
+///
+/// # Errors
+/// That of the first which cannot be finished, in the order given.
+pub fn finish_all(writers: Vec<Box<dyn ObjectWriter>>) -> Result<()> {
+    const THREADS: usize = 16;
+    let count = writers.len().min(THREADS);
+    let waiting = std::sync::Mutex::new(writers.into_iter().enumerate());
+    let next = || waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+    let finish = || {
+        let mut failed = Vec::new();
+        while let Some((position, writer)) = next() {
+            if let Err(error) = writer.finish() {
+                failed.push((position, error));
+            }
+        }
+        failed
+    };
+    let mut failed: Vec<(usize, Error)> = match count {
+        0 | 1 => finish(),
+        _ => std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..count).map(|_| scope.spawn(finish)).collect();
+            let ends = threads.into_iter().map(|thread| thread.join());
+            ends.flat_map(|end| end.unwrap_or_else(|cause| std::panic::resume_unwind(cause)))
+                .collect()
+        }),
+    };
+    failed.sort_by_key(|(position, _)| *position);
+    failed.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+}
+
 /// Opens the store at a URI. Nothing is created.
 ///
 /// # Errors
-/// [`Unsupported`](ErrorKind::Unsupported) for schemes that are not read and written.
+/// For a bucket those of [`S3Store::open`].
 pub fn open(uri: &Uri) -> Result<Arc<dyn Store>> {
     match uri {
         Uri::Local(path) => Ok(Arc::new(LocalStore::new(path))),
+        Uri::S3 { bucket, key } => Ok(Arc::new(S3Store::open(bucket, key)?)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::{Entry, ObjectWriter, PRIVATE_FOLDER, Store};
+use crate::{Entry, ObjectState, ObjectWriter, PRIVATE_FOLDER, Store};
 
 /// Where objects are written before they take their names: the same file system, and a place that
 /// TileDB readers pass over.
@@ -96,6 +96,10 @@ impl Shared {
         while let Some(parent) = topmost.parent().filter(|parent| !parent.exists()) {
             topmost = parent;
         }
+        if topmost == target {
+            // Another writer has made the folder since.
+            return fs::rename(temporary, target);
+        }
         let Ok(below) = target.strip_prefix(topmost) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -177,6 +181,10 @@ impl Store for LocalStore {
             }
             Err(e) => Err(io_error(&path, "cannot be inspected", e)),
         }
+    }
+
+    fn state(&self, path: &str) -> Result<Option<ObjectState>> {
+        Ok(self.size(path)?.map(|size| ObjectState { size, version: None }))
     }
 
     fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
@@ -400,13 +408,16 @@ mod tests {
     #[test]
     fn writers_race_for_one_missing_folder() {
         let (_folder, store) = store();
-        std::thread::scope(|scope| {
-            for i in 0..16 {
-                let store = &store;
-                scope.spawn(move || store.put(&format!("deep/er/{i}"), &[i]).unwrap());
-            }
-        });
-        assert_eq!(store.list("deep/er").unwrap().len(), 16);
+        for round in 0..200 {
+            let folder = format!("deep{round}/er");
+            std::thread::scope(|scope| {
+                for i in 0..4 {
+                    let (store, folder) = (&store, &folder);
+                    scope.spawn(move || store.put(&format!("{folder}/{i}"), &[i]).unwrap());
+                }
+            });
+            assert_eq!(store.list(&folder).unwrap().len(), 4);
+        }
         assert!(store.list("__vacuole/tmp").unwrap().is_empty());
     }
 

@@ -10,10 +10,17 @@ use crate::error::{Error, ErrorKind, Result};
 pub enum Uri {
     /// A path on disk.
     Local(PathBuf),
+    /// A key of a bucket, or what keys begin with, without `/` at its end.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// The key; empty for all of the bucket.
+        key: String,
+    },
 }
 
 impl Uri {
-    /// Parses a path or a `file://` URI.
+    /// Parses a path, or a `file://` or `s3://` URI.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for any other scheme.
@@ -29,18 +36,28 @@ impl Uri {
                 text,
                 "expected an absolute path behind file://, such as file:///data/atlas",
             )),
+            Some(("s3", rest)) => {
+                let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+                if bucket.is_empty() {
+                    let message = "expected a bucket behind s3://, such as s3://bucket/atlas";
+                    return Err(Error::new(ErrorKind::InvalidInput, text, message));
+                }
+                let key = key.trim_end_matches('/').to_owned();
+                Ok(Self::S3 { bucket: bucket.to_owned(), key })
+            }
             Some((scheme, _)) => Err(Error::new(
                 ErrorKind::Unsupported,
                 text,
-                format!("{scheme}:// is not supported; local paths and file:// are"),
+                format!("{scheme}:// is not supported; local paths, file:// and s3:// are"),
             )),
         }
     }
 
-    /// The path on disk.
-    pub fn as_local(&self) -> &Path {
+    /// The path, where it is on disk.
+    pub fn as_local(&self) -> Option<&Path> {
         match self {
-            Self::Local(path) => path,
+            Self::Local(path) => Some(path),
+            Self::S3 { .. } => None,
         }
     }
 }
@@ -49,6 +66,8 @@ impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => write!(f, "{}", path.display()),
+            Self::S3 { bucket, key } if key.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3 { bucket, key } => write!(f, "s3://{bucket}/{key}"),
         }
     }
 }
@@ -58,9 +77,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_and_file_uris_are_local() {
+    fn paths_files_and_buckets_are_told_apart() {
         assert_eq!(Uri::parse("a/b").unwrap(), Uri::Local("a/b".into()));
         assert_eq!(Uri::parse("file:///a/b").unwrap(), Uri::Local("/a/b".into()));
+        assert_eq!(Uri::parse("s3://b/a/b/").unwrap().to_string(), "s3://b/a/b");
+        assert_eq!(Uri::parse("s3://b").unwrap().to_string(), "s3://b");
+        assert_eq!(Uri::parse("s3:///a").unwrap_err().kind(), ErrorKind::InvalidInput);
         assert_eq!(Uri::parse("file://host/a").unwrap_err().kind(), ErrorKind::InvalidInput);
         assert_eq!(Uri::parse("ftp://host/a").unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(Uri::parse("").unwrap_err().kind(), ErrorKind::InvalidInput);

@@ -137,6 +137,18 @@ impl Dataset {
         error.in_element(&self.state.path).in_file(self.file.name())
     }
 
+    /// The bytes of one row, without filters.
+    pub(crate) fn row_bytes(&self) -> u64 {
+        let each = element_count(self.shape().get(1..).unwrap_or_default()).unwrap_or(u64::MAX);
+        each.saturating_mul(self.state.element.size() as u64)
+    }
+
+    /// Refuses as many rows as are more than may be held.
+    pub(crate) fn check_read(&self, rows: u64) -> Result<()> {
+        let counted = self.count(rows, self.state.element.size());
+        counted.map(drop).map_err(|error| self.locate(error))
+    }
+
     /// The number of elements in `rows` rows, as far as they fit in memory and in the limit.
     fn count(&self, rows: u64, element_size: usize) -> Result<usize> {
         let each = element_count(self.shape().get(1..).unwrap_or_default());

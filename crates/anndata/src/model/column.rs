@@ -1,6 +1,10 @@
 //! One-dimensional values: columns of data frames, and the same kinds of value outside a frame.
 
-use arrow_array::ArrayRef;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float16Type;
+use arrow_array::{ArrayRef, Float32Array};
 
 /// How pandas and AnnData see a column, beyond the type of its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,5 +42,15 @@ pub struct Column {
 impl PartialEq for Column {
     fn eq(&self, other: &Self) -> bool {
         self.encoding == other.encoding && *self.values == *other.values
+    }
+}
+
+/// Single floats for half ones, everything else as it is: stores and filters have no half floats.
+pub fn widened(values: &ArrayRef) -> ArrayRef {
+    match values.as_primitive_opt::<Float16Type>() {
+        Some(halves) => {
+            Arc::new(halves.iter().map(|half| half.map(f32::from)).collect::<Float32Array>())
+        }
+        None => Arc::clone(values),
     }
 }

@@ -13,7 +13,7 @@ mod value;
 
 pub(crate) use array::element_count;
 pub use array::{NdArray, StructuredArray};
-pub use column::{Column, ColumnEncoding};
+pub use column::{Column, ColumnEncoding, widened};
 pub use frame::{ColumnSchema, FrameSchema, Table};
 pub use scalar::Scalar;
 pub use sparse::{SparseArray, SparseFormat};

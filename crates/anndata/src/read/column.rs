@@ -10,7 +10,7 @@ use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, make_array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
-use super::DenseArray;
+use super::{Chosen, DenseArray};
 use crate::hdf5::{Group, Node, integers};
 use crate::model::{Column, ColumnEncoding};
 use crate::{Error, Result};
@@ -179,6 +179,19 @@ impl StoredColumn {
         }
     }
 
+    /// How many categories a categorical column has.
+    pub fn category_count(&self) -> Option<u64> {
+        match &self.0 {
+            Source::Categorical { categories: Categories::Stored(array), .. } => {
+                Some(array.n_rows())
+            }
+            Source::Categorical { categories: Categories::Values(array), .. } => {
+                Some(array.len() as u64)
+            }
+            _ => None,
+        }
+    }
+
     /// All values.
     ///
     /// # Errors
@@ -194,19 +207,28 @@ impl StoredColumn {
     ///
     /// `Corrupt` for a code without a category, and as of [`DenseArray::read_rows`].
     pub fn read_rows(&self, rows: Range<u64>) -> Result<Column> {
+        self.read_chosen(&Chosen::from_ranges([rows]))
+    }
+
+    /// The values of chosen rows; a categorical column still has all of its categories.
+    ///
+    /// # Errors
+    ///
+    /// As of [`StoredColumn::read_rows`].
+    pub fn read_chosen(&self, rows: &Chosen) -> Result<Column> {
         let values = match &self.0 {
-            Source::Plain(array) => array.read_rows(rows)?,
+            Source::Plain(array) => array.read_chosen(rows)?,
             Source::Categorical { codes, categories, .. } => {
                 let categories = match categories {
                     Categories::Stored(array) => array.read()?.values,
                     Categories::Values(values) => values.clone(),
                 };
-                let read = codes.read_rows(rows)?;
+                let read = codes.read_chosen(rows)?;
                 dictionary(&read, categories).map_err(|error| codes.locate(error))?
             }
             Source::Nullable { values, mask, .. } => {
-                let mask = mask.read_rows(rows.clone())?;
-                let values = values.read_rows(rows)?;
+                let mask = mask.read_chosen(rows)?;
+                let values = values.read_chosen(rows)?;
                 let missing = mask.as_boolean_opt().map(|mask| mask.values());
                 let valid = missing.map(|missing| NullBuffer::new(!missing));
                 let data = values.to_data().into_builder().nulls(valid).build();
@@ -215,11 +237,11 @@ impl StoredColumn {
                 })?)
             }
             Source::Numbered(length) => {
-                if rows.end > *length {
+                if rows.ranges().last().is_some_and(|last| last.end > *length) {
                     return Err(Error::invalid(format!("expected rows of 0 to {length}")));
                 }
                 let mut strings = LargeStringBuilder::new();
-                rows.for_each(|row| strings.append_value(row.to_string()));
+                rows.positions().for_each(|row| strings.append_value(row.to_string()));
                 Arc::new(strings.finish())
             }
         };

@@ -2,12 +2,25 @@
 
 use std::ops::Range;
 
-use arrow_array::ArrayRef;
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
+use arrow_select::concat::concat;
+use rayon::prelude::*;
 
+use super::Chosen;
+use super::chosen::Reach;
 use crate::hdf5::{Dataset, ElementType, Field};
 use crate::model::NdArray;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
+
+/// Chosen rows so near to each other are read together: another read would take longer than what lies between.
+const GAP_BYTES: u64 = 64 << 10;
+
+/// The most bytes of one read of chosen rows, unless the chunks of a row have more.
+const PIECE_BYTES: u64 = 8 << 20;
+
+/// Chunks side by side with more bytes than this are read in parts, and more than once, rather than held.
+const BAND_BYTES: u64 = 64 << 20;
 
 /// A dense array in a file: numbers, booleans or strings of any number of dimensions.
 #[derive(Clone, Debug)]
@@ -100,6 +113,54 @@ impl DenseArray {
                 parts.pop().ok_or_else(|| self.locate(Error::corrupt("expected a field")))
             }
         }
+    }
+
+    /// The values of chosen rows, row by row. Rows that are stored near to each other are read together, and
+    /// the others apart from them, on all threads; no more than what is chosen is kept.
+    ///
+    /// # Errors
+    ///
+    /// As of [`DenseArray::read_rows`].
+    pub fn read_chosen(&self, rows: &Chosen) -> Result<ArrayRef> {
+        match rows.ranges() {
+            [] => return self.read_rows(0..0),
+            [only] => return self.read_rows(only.clone()),
+            _ => {}
+        }
+        self.dataset.check_read(rows.len())?;
+        let row_bytes = self.dataset.row_bytes().max(1);
+        let reach = Reach {
+            chunk: self.band_rows(),
+            gap: GAP_BYTES / row_bytes,
+            most: PIECE_BYTES / row_bytes,
+        };
+        let parts = rows.pieces(reach).into_par_iter().map(|piece| {
+            let values = self.read_rows(piece.read.clone())?;
+            match piece.chosen.is_all(piece.read.end - piece.read.start) {
+                true => Ok(values),
+                false => piece.chosen.pick(&values, piece.read, 1).map_err(|e| self.locate(e)),
+            }
+        });
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        concat(&parts).map_err(|error| {
+            let message = "the chosen rows cannot be held together";
+            self.locate(Error::new(ErrorKind::TooLarge, message).caused_by(error))
+        })
+    }
+
+    /// The rows of a chunk, where they are worth being read together.
+    fn band_rows(&self) -> Option<u64> {
+        let held = |&rows: &u64| rows.saturating_mul(self.dataset.row_bytes()) <= BAND_BYTES;
+        // The chunks of a vector are held anyway.
+        self.chunk_rows().filter(|rows| self.dataset.shape().len() == 1 || held(rows))
+    }
+
+    /// Of how many rows a part of the array has about `bytes` bytes, with the least that is decompressed twice;
+    /// at least 1.
+    pub fn rows_at_a_time(&self, bytes: u64) -> u64 {
+        let rows = (bytes / self.dataset.row_bytes().max(1)).max(1);
+        rows.next_multiple_of(self.band_rows().unwrap_or(1).max(1))
     }
 
     /// All values.

@@ -7,7 +7,7 @@ use arrow_array::ArrayRef;
 
 use super::element::{encoding, unknown};
 use super::index_text::index_text;
-use super::{DenseArray, StoredColumn};
+use super::{Chosen, DenseArray, StoredColumn};
 use crate::hdf5::{Dataset, ElementType, Group, Node};
 use crate::model::{Column, ColumnSchema, FrameSchema, Table};
 use crate::{Error, Result};
@@ -174,7 +174,16 @@ impl Frame {
     ///
     /// As of [`StoredColumn::read`].
     pub fn index(&self) -> Result<ArrayRef> {
-        let column = self.0.index.read()?;
+        self.index_of(&Chosen::all(self.n_rows()))
+    }
+
+    /// The index of chosen rows, as [`index`](Self::index) gives it.
+    ///
+    /// # Errors
+    ///
+    /// As of [`StoredColumn::read`].
+    pub fn index_of(&self, rows: &Chosen) -> Result<ArrayRef> {
+        let column = self.0.index.read_chosen(rows)?;
         index_text(&column).map_err(|error| error.in_element(&self.0.path))
     }
 
@@ -194,10 +203,14 @@ impl Frame {
     ///
     /// `InvalidInput` when there is no such column, and as of [`StoredColumn::read`].
     pub fn column(&self, name: &str) -> Result<Column> {
-        let column = self.stored_column(name).ok_or_else(|| {
+        self.require(name)?.read()
+    }
+
+    /// A column by its name, without reading it.
+    pub(crate) fn require(&self, name: &str) -> Result<&StoredColumn> {
+        self.stored_column(name).ok_or_else(|| {
             Error::invalid(format!("there is no column {name:?}")).in_element(&self.0.path)
-        })?;
-        column.read()
+        })
     }
 
     /// The whole frame, with the index as it is stored.

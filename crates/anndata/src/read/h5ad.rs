@@ -112,6 +112,11 @@ impl H5ad {
         Ok(Self(Arc::new(state)))
     }
 
+    /// Adds the name of the file, and an element in it, to an error about what was asked of it.
+    pub fn locate(&self, error: Error, element: &str) -> Error {
+        self.0.root.locate(error.in_element(element))
+    }
+
     /// The number of observations.
     pub fn n_obs(&self) -> u64 {
         self.0.obs.n_rows()

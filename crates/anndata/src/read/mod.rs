@@ -1,6 +1,7 @@
 //! Reading H5AD: what `anndata.read_h5ad` gives, without reading values before they are asked for.
 
 mod aligned;
+mod chosen;
 mod column;
 mod dense;
 mod element;
@@ -13,6 +14,7 @@ mod options;
 mod sparse;
 mod structured;
 
+pub use chosen::Chosen;
 pub use column::StoredColumn;
 pub use dense::DenseArray;
 pub use element::{Element, Unsupported};

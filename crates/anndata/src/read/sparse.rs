@@ -9,7 +9,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::DataType;
 
-use super::DenseArray;
+use super::{Chosen, DenseArray};
 use crate::hdf5::{Group, integers};
 use crate::model::{SparseArray, SparseFormat};
 use crate::{Error, ErrorKind, Result};
@@ -179,8 +179,23 @@ impl SparseMatrix {
     ///
     /// `Corrupt` for a position outside the matrix, and as of [`DenseArray::read_rows`].
     pub fn read_indices(&self, range: Range<u64>) -> Result<ScalarBuffer<u32>> {
+        self.checked(&self.0.indices.read_rows(range)?)
+    }
+
+    /// The positions on the other axis of chosen stored values: those that lie near to each other are read
+    /// together, the others apart.
+    ///
+    /// # Errors
+    ///
+    /// As of [`SparseMatrix::read_indices`].
+    pub fn read_chosen_indices(&self, values: &Chosen) -> Result<ScalarBuffer<u32>> {
+        self.checked(&self.0.indices.read_chosen(values)?)
+    }
+
+    /// Indices as positions of the other axis.
+    fn checked(&self, indices: &ArrayRef) -> Result<ScalarBuffer<u32>> {
         let (array, (_, minor)) = (&self.0.indices, self.0.format.major_minor(self.0.shape));
-        positions(&array.read_rows(range)?, minor).ok_or_else(|| {
+        positions(indices, minor).ok_or_else(|| {
             array.locate(Error::corrupt(format!(
                 "expected positions below {minor}, found one that is not"
             )))
@@ -194,6 +209,15 @@ impl SparseMatrix {
     /// As of [`DenseArray::read_rows`].
     pub fn read_data(&self, range: Range<u64>) -> Result<ArrayRef> {
         self.0.data.read_rows(range)
+    }
+
+    /// Chosen stored values, read as [`read_chosen_indices`](Self::read_chosen_indices) does.
+    ///
+    /// # Errors
+    ///
+    /// As of [`DenseArray::read_rows`].
+    pub fn read_chosen_data(&self, values: &Chosen) -> Result<ArrayRef> {
+        self.0.data.read_chosen(values)
     }
 
     /// All of the matrix.

@@ -4,7 +4,7 @@ use arrow_schema::DataType;
 
 use super::{H5adWriter, datatype};
 use crate::model::Value;
-use crate::{DenseArray, Element, Frame, Matrix, Result, SparseMatrix};
+use crate::{Chosen, DenseArray, Element, Frame, Matrix, Result, SparseMatrix};
 
 /// The bytes of a dense array that are copied at once.
 const BATCH_BYTES: u64 = 8 << 20;
@@ -80,21 +80,42 @@ impl H5adWriter {
     ///
     /// As of [`element`](Self::element).
     pub fn copy_frame(&mut self, path: &str, frame: &Frame) -> Result<()> {
-        // What cannot be read is missing in what was written.
-        self.copy_columns(path, frame).inspect_err(|_| self.output.spoil())
+        let names: Vec<&str> = frame.schema().columns.iter().map(|c| c.name.as_str()).collect();
+        self.copy_rows(path, frame, &names, &Chosen::all(frame.n_rows()))
     }
 
-    fn copy_columns(&mut self, path: &str, frame: &Frame) -> Result<()> {
-        let schema = frame.schema();
-        let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
-        let index_name = schema.index_name.as_deref();
-        let index_path = self.frame_group(path, index_name, &names)?;
+    /// A copy of some rows and columns of a data frame, column by column, the index as it is stored. Categories
+    /// stay, used or not.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a column that there is not or is named twice; as of [`element`](Self::element).
+    pub fn copy_rows(
+        &mut self,
+        path: &str,
+        frame: &Frame,
+        columns: &[&str],
+        rows: &Chosen,
+    ) -> Result<()> {
+        // What cannot be read is missing in what was written.
+        self.copy_columns(path, frame, columns, rows).inspect_err(|_| self.output.spoil())
+    }
+
+    fn copy_columns(
+        &mut self,
+        path: &str,
+        frame: &Frame,
+        names: &[&str],
+        rows: &Chosen,
+    ) -> Result<()> {
+        let index_name = frame.schema().index_name.as_deref();
+        let index_path = self.frame_group(path, index_name, names)?;
         // A column with the name of the index is the index: they are one dataset.
         if index_name.is_none_or(|name| !names.contains(&name)) {
-            self.column(&index_path, &frame.stored_index().read()?)?;
+            self.column(&index_path, &frame.stored_index().read_chosen(rows)?)?;
         }
         for name in names {
-            self.column(&format!("{path}/{name}"), &frame.column(name)?)?;
+            self.column(&format!("{path}/{name}"), &frame.require(name)?.read_chosen(rows)?)?;
         }
         Ok(())
     }

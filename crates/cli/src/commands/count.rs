@@ -1,9 +1,10 @@
 //! `vacuole count`: how many cells, or genes, a filter finds.
 
 use serde_json::json;
-use vacuole_query::Experiment;
+use vacuole_anndata::H5ad;
+use vacuole_query::{Experiment, h5ad};
 
-use super::NOW;
+use super::{NOW, experiments_only, h5ad_source};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -12,10 +13,12 @@ use crate::output::Output;
 #[command(after_help = "Examples:
   vacuole count atlas
   vacuole count atlas --obs \"cell_type == 'neuron' and n_genes > 500\"
-  vacuole count atlas --var \"feature_name in ['CD4', 'CD8A']\" --json")]
+  vacuole count atlas --var \"feature_name in ['CD4', 'CD8A']\" --json
+  vacuole count pbmc.h5ad --obs \"n_genes > 500\"")]
 pub(crate) struct Arguments {
-    /// The experiment: a folder or a URI
-    experiment: String,
+    /// The experiment, a folder or a URI; or an H5AD file
+    #[arg(value_name = "EXPERIMENT")]
+    source: String,
     /// The measurement that --var is about [default: RNA, or the only one besides raw]
     #[arg(long)]
     measurement: Option<String>,
@@ -28,16 +31,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let experiment = Experiment::open(&arguments.experiment, NOW)?;
-    let var = match &arguments.var {
-        Some(filter) => {
-            Some(experiment.select_var(arguments.measurement.as_deref(), Some(filter))?.len())
-        }
-        None => None,
-    };
-    let obs = match (&arguments.obs, var) {
-        (None, Some(_)) => None,
-        (filter, _) => Some(experiment.select_obs(filter.as_deref())?.len()),
+    let (obs, var) = match h5ad_source(&arguments.source)? {
+        Some(file) => in_file(&file, &arguments)?,
+        None => in_experiment(&arguments)?,
     };
     let mut found = json!({ "count": obs.or(var) });
     if let (Some(obs), Some(var)) = (obs, var) {
@@ -49,4 +45,34 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         _ => obs.or(var).unwrap_or_default().to_string(),
     });
     Ok(())
+}
+
+/// The cells, and the genes, that the filters find in an experiment.
+fn in_experiment(arguments: &Arguments) -> Result<(Option<u64>, Option<u64>), CliError> {
+    let experiment = Experiment::open(&arguments.source, NOW)?;
+    let var = match &arguments.var {
+        Some(filter) => {
+            Some(experiment.select_var(arguments.measurement.as_deref(), Some(filter))?.len() as u64)
+        }
+        None => None,
+    };
+    let obs = match (&arguments.obs, var) {
+        (None, Some(_)) => None,
+        (filter, _) => Some(experiment.select_obs(filter.as_deref())?.len() as u64),
+    };
+    Ok((obs, var))
+}
+
+/// The same in an H5AD file.
+fn in_file(file: &H5ad, arguments: &Arguments) -> Result<(Option<u64>, Option<u64>), CliError> {
+    experiments_only("--measurement", arguments.measurement.is_some())?;
+    let var = match &arguments.var {
+        Some(filter) => Some(h5ad::select_var(file, Some(filter))?.len()),
+        None => None,
+    };
+    let obs = match (&arguments.obs, var) {
+        (None, Some(_)) => None,
+        (filter, _) => Some(h5ad::select_obs(file, filter.as_deref())?.len()),
+    };
+    Ok((obs, var))
 }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use vacuole_query::{Experiment, ExportOptions, write_experiment};
 
-use super::{NOW, h5ad_target};
+use super::NOW;
 use crate::error::CliError;
 use crate::output::Output;
+use crate::target::Target;
 
 /// Write a whole experiment as an H5AD file: the AnnData that it was made of, where nothing has changed since
 #[derive(Debug, clap::Args)]
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let target = h5ad_target(&arguments.output)?;
+    let target = Target::new(&arguments.output)?;
     let experiment = Experiment::open(&arguments.experiment, NOW)?;
     let options = ExportOptions {
         measurement: arguments.measurement,
@@ -48,15 +49,16 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         var_id_name: arguments.var_id_name,
         write: arguments.compression.options()?,
     };
-    let progress = output.spinner("writing", &target.display().to_string());
-    let summary = write_experiment(&experiment, target, &options)?;
+    let progress = output.spinner("writing", &target.to_string());
+    let summary = write_experiment(&experiment, target.path(), &options)?;
+    target.finish()?;
     drop(progress);
     for note in &summary.notes {
         output.message(&format!("warning: {}: {note}", arguments.experiment));
     }
     output.result(&summary, || {
-        let (path, cells, genes) = (target.display(), summary.n_obs, summary.n_var);
-        format!("{path}: {cells} cells x {genes} genes")
+        let (cells, genes) = (summary.n_obs, summary.n_var);
+        format!("{target}: {cells} cells x {genes} genes")
     });
     Ok(())
 }

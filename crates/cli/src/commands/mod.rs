@@ -8,14 +8,29 @@ pub(crate) mod show;
 pub(crate) mod verify;
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 
+use vacuole_anndata::H5ad;
 use vacuole_anndata::write::{Compression, DEFAULT_GZIP, DEFAULT_ZSTD, WriteOptions};
 
 use crate::error::CliError;
 
 /// The newest state of an experiment.
 pub(crate) const NOW: u64 = u64::MAX;
+
+/// The H5AD file that questions are about; `None` where they are about an experiment, which is a folder.
+pub(crate) fn h5ad_source(location: &str) -> Result<Option<H5ad>, CliError> {
+    vacuole_query::h5ad::open(location).map_err(|error| CliError::from(error).about_either())
+}
+
+/// Refuses an option that only experiments have.
+pub(crate) fn experiments_only(option: &str, given: bool) -> Result<(), CliError> {
+    if !given {
+        return Ok(());
+    }
+    let message =
+        "expected an experiment with this option, found an H5AD file; leave the option out";
+    Err(CliError::usage(option, message))
+}
 
 /// How H5AD files are compressed.
 #[derive(Debug, clap::Args)]
@@ -64,15 +79,5 @@ impl CompressionArguments {
             }
         };
         Ok(WriteOptions::default().with_compression(compression))
-    }
-}
-
-/// The name of an H5AD file to write.
-pub(crate) fn h5ad_target(path: &Path) -> Result<&Path, CliError> {
-    match path.extension() {
-        Some(ending) if ending == "h5ad" => Ok(path),
-        _ => {
-            Err(CliError::usage(path.display(), "expected the name of the output to end in .h5ad"))
-        }
     }
 }

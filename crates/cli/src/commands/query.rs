@@ -2,27 +2,34 @@
 
 use std::path::PathBuf;
 
+use vacuole_anndata::H5ad;
+use vacuole_query::h5ad::{FileSliceOptions, write_file_slice};
 use vacuole_query::{Experiment, SliceOptions, write_slice};
 
-use super::{NOW, h5ad_target};
+use super::{NOW, experiments_only, h5ad_source};
 use crate::error::CliError;
 use crate::output::Output;
+use crate::target::Target;
 
 /// Write the cells and genes that filters find as an H5AD file
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   vacuole query atlas --obs \"tissue == 'lung'\" -o lung.h5ad
   vacuole query atlas --obs \"n_genes > 500\" --var \"var_id in ['CD4', 'CD8A']\" -o slice.h5ad
+  vacuole query pbmc.h5ad --obs \"tissue == 'lung'\" -o lung.h5ad
+
+Of an H5AD file only what is asked for is read; the slice has everything that AnnData would give it.
 
 Filters are those of tiledbsoma: == != < <= > >=, in, not in, and, or, not, &, |, parentheses,
 attr(\"odd name\"). A comparison with a null is never true.")]
 pub(crate) struct Arguments {
-    /// The experiment: a folder or a URI
-    experiment: String,
+    /// The experiment, a folder or a URI; or an H5AD file
+    #[arg(value_name = "EXPERIMENT")]
+    source: String,
     /// The measurement [default: RNA, or the only one besides raw]
     #[arg(long)]
     measurement: Option<String>,
-    /// The layer that becomes X [default: data, else the first by name]
+    /// The layer that becomes X [default: data, else the first by name; of an H5AD file X]
     #[arg(long)]
     layer: Option<String>,
     /// A value filter on obs
@@ -54,8 +61,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let target = h5ad_target(&arguments.output)?;
-    let experiment = Experiment::open(&arguments.experiment, NOW)?;
+    if let Some(file) = h5ad_source(&arguments.source)? {
+        return of_file(&file, arguments, output);
+    }
+    let target = Target::new(&arguments.output)?;
+    let experiment = Experiment::open(&arguments.source, NOW)?;
     let options = SliceOptions {
         measurement: arguments.measurement,
         layer: arguments.layer,
@@ -68,17 +78,40 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         var_id_name: arguments.var_id_name,
         write: arguments.compression.options()?,
     };
-    let progress = output.spinner("writing", &target.display().to_string());
-    let summary = write_slice(&experiment, target, &options)?;
+    let progress = output.spinner("writing", &target.to_string());
+    let summary = write_slice(&experiment, target.path(), &options)?;
+    target.finish()?;
     drop(progress);
-    output.result(&summary, || {
-        format!(
-            "{}: {} cells x {} genes, {} values",
-            target.display(),
-            summary.n_obs,
-            summary.n_var,
-            summary.nnz
-        )
-    });
+    output.result(&summary, || told(&target, summary.n_obs, summary.n_var, summary.nnz));
     Ok(())
+}
+
+/// A slice of an H5AD file, which is read in place.
+fn of_file(file: &H5ad, arguments: Arguments, output: &Output) -> Result<(), CliError> {
+    experiments_only("--measurement", arguments.measurement.is_some())?;
+    experiments_only("--join-ids", arguments.join_ids)?;
+    experiments_only("--obs-id-name", arguments.obs_id_name.is_some())?;
+    experiments_only("--var-id-name", arguments.var_id_name.is_some())?;
+    let target = Target::new(&arguments.output)?;
+    let options = FileSliceOptions {
+        obs_filter: arguments.obs,
+        var_filter: arguments.var,
+        obs_columns: arguments.obs_columns,
+        var_columns: arguments.var_columns,
+        layer: arguments.layer,
+        write: arguments.compression.options()?,
+    };
+    let progress = output.spinner("writing", &target.to_string());
+    let summary = write_file_slice(file, target.path(), &options)?;
+    target.finish()?;
+    drop(progress);
+    for note in &summary.notes {
+        output.message(&format!("warning: {}: {note}", arguments.source));
+    }
+    output.result(&summary, || told(&target, summary.n_obs, summary.n_var, summary.nnz));
+    Ok(())
+}
+
+fn told(target: &Target, cells: u64, genes: u64, values: u64) -> String {
+    format!("{target}: {cells} cells x {genes} genes, {values} values")
 }

@@ -2,27 +2,33 @@
 
 use std::fmt::Write;
 
-use vacuole_query::{Node, tree};
+use vacuole_query::{Node, h5ad, tree};
 use vacuole_soma::Object;
 
-use super::NOW;
+use super::{NOW, h5ad_source};
 use crate::error::CliError;
 use crate::output::{Output, bytes};
 
-/// Show what is in an experiment: types, shapes, columns, sizes, fragments
+/// Show what is in an experiment or an H5AD file: types, shapes, columns, sizes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   vacuole show atlas
-  vacuole show atlas/ms/RNA/var --json")]
+  vacuole show atlas/ms/RNA/var --json
+  vacuole show pbmc.h5ad")]
 pub(crate) struct Arguments {
-    /// An experiment, or any SOMA object in one
+    /// An experiment, any SOMA object in one, or an H5AD file
     uri: String,
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let object = Object::open_uri(&arguments.uri, NOW)?;
-    let mut tree = tree(&object)?;
-    tree.name = object.display().trim_end_matches('/').to_owned();
+    let tree = match h5ad_source(&arguments.uri)? {
+        Some(file) => Node { name: arguments.uri, ..h5ad::show(&file)? },
+        None => {
+            let object = Object::open_uri(&arguments.uri, NOW)?;
+            let name = object.display().trim_end_matches('/').to_owned();
+            Node { name, ..tree(&object)? }
+        }
+    };
     output.result(&tree, || {
         let mut text = String::new();
         print(&tree, 0, &mut text);
@@ -34,11 +40,11 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
 fn print(node: &Node, depth: usize, text: &mut String) {
     let indent = "  ".repeat(depth);
     let kind = node.soma_type.trim_start_matches("SOMA");
+    let is_frame = kind.eq_ignore_ascii_case("dataframe");
     let _ = write!(text, "{indent}{}  {kind}", node.name);
     if !node.shape.is_empty() {
         let shape = node.shape.iter();
         let shape: Vec<_> = shape.map(|n| n.map_or("?".to_owned(), |n| n.to_string())).collect();
-        let is_frame = kind == "DataFrame";
         match (is_frame, node.count) {
             (true, Some(rows)) => {
                 let _ = write!(text, "  {rows} rows");
@@ -53,17 +59,24 @@ fn print(node: &Node, depth: usize, text: &mut String) {
         if let Some(column) = node.columns.iter().find(|column| column.name == "soma_data") {
             let _ = write!(text, "  {}", column.data_type);
         }
-        let fragments = node.fragments.unwrap_or_default();
-        let plural = if fragments == 1 { "" } else { "s" };
-        let size = bytes(node.bytes.unwrap_or_default());
-        let _ = write!(text, "  {size} in {fragments} fragment{plural}");
+        if let Some(data_type) = &node.data_type {
+            let _ = write!(text, "  {data_type}");
+        }
+        if let Some(fragments) = node.fragments {
+            let plural = if fragments == 1 { "" } else { "s" };
+            let size = bytes(node.bytes.unwrap_or_default());
+            let _ = write!(text, "  {size} in {fragments} fragment{plural}");
+        }
     }
     text.push('\n');
-    if node.soma_type == "SOMADataFrame" {
+    if is_frame || kind == "rec-array" {
         for column in &node.columns {
             let _ = write!(text, "{indent}  . {}  {}", column.name, column.data_type);
             if let Some(categories) = column.categories {
                 let _ = write!(text, " ({categories})");
+            }
+            if column.index {
+                text.push_str(", the index");
             }
             text.push('\n');
         }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float16Type, Float32Type, Float64Type, Int32Type};
-use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Float32Array, Int32Array, PrimitiveArray,
-};
+use arrow_array::types::{Float32Type, Float64Type, Int32Type};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Int32Array, PrimitiveArray};
 use arrow_schema::{DataType, Field};
 use arrow_select::filter::filter;
 use arrow_select::take::take;
 use vacuole_anndata::StoredColumn;
-use vacuole_anndata::model::{Column, ColumnEncoding};
+use vacuole_anndata::model::{Column, ColumnEncoding, widened};
 use vacuole_soma::anndata_record::ColumnKind;
 use vacuole_soma::array::stored_type;
 use vacuole_tiledb::schema::Enumeration;
@@ -214,16 +212,6 @@ fn in_use(name: &str, categories: &ArrayRef, used: &[bool]) -> Result<(ArrayRef,
         code
     });
     Ok((kept, Treatment::Recoded(codes.collect())))
-}
-
-/// Single floats for half ones, everything else as it is.
-fn widened(values: &ArrayRef) -> ArrayRef {
-    match values.as_primitive_opt::<Float16Type>() {
-        Some(halves) => {
-            Arc::new(halves.iter().map(|half| half.map(f32::from)).collect::<Float32Array>())
-        }
-        None => Arc::clone(values),
-    }
 }
 
 /// Null for NaN in floats.

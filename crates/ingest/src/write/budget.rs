@@ -10,6 +10,9 @@ use crate::options::Resources;
 /// given back yet take, obs and var ids apart.
 const FIXED: u64 = 108 << 20;
 
+/// What uploads take: the parts on their way, and those that fill up.
+const UPLOADS: u64 = 64 << 20;
+
 /// The shares of the stages, in bytes, and where the rest goes.
 ///
 /// None of them decides what is stored: tile extents and units depend on the input alone.
@@ -20,12 +23,17 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Spilled cells go to the folder chosen, else beside other temporary files of the experiment.
-    pub(crate) fn new(resources: &Resources, destination: &Uri) -> Self {
-        let own = || destination.as_local().join(vacuole_store::PRIVATE_FOLDER).join("tmp");
+    /// Spilled cells go to the folder chosen, else beside other temporary files of the experiment; where that is in
+    /// a bucket, to the system's folder for temporary files. `elsewhere` is what reading the input takes.
+    pub(crate) fn new(resources: &Resources, destination: &Uri, elsewhere: u64) -> Self {
+        let (own, uploads) = match destination.as_local() {
+            Some(folder) => (folder.join(vacuole_store::PRIVATE_FOLDER).join("tmp"), 0),
+            None => (std::env::temp_dir(), UPLOADS),
+        };
+        let fixed = FIXED + uploads + elsewhere;
         Self {
-            free: resources.memory - FIXED.min(resources.memory / 2),
-            tmpdir: resources.tmpdir.clone().unwrap_or_else(own),
+            free: resources.memory - fixed.min(resources.memory / 2),
+            tmpdir: resources.tmpdir.clone().unwrap_or(own),
         }
     }
 

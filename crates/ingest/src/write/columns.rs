@@ -319,7 +319,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let memory = if spill { 1 << 14 } else { 1 << 24 };
             let resources = Resources { memory, tmpdir: Some(folder.path().to_owned()) };
-            let budget = Budget::new(&resources, &Uri::parse("nowhere").unwrap());
+            let budget = Budget::new(&resources, &Uri::parse("nowhere").unwrap(), 0);
             let geometry = geometry((height, extent), entries.len() as u64);
             let rows = first * height..3000;
             prop_assume!(rows.start < rows.end);

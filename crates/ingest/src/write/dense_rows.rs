@@ -184,7 +184,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let memory = if spill { 1 << 12 } else { 1 << 24 };
             let resources = Resources { memory, tmpdir: Some(folder.path().to_owned()) };
-            let budget = Budget::new(&resources, &Uri::parse("nowhere").unwrap());
+            let budget = Budget::new(&resources, &Uri::parse("nowhere").unwrap(), 0);
             let rows = values.len() / width;
             let values = &values[..rows * width];
             let geometry = geometry((rows.max(1) as u64, extent), width as u64);

@@ -1,0 +1,33 @@
+//! The options of all commands that are about buckets.
+
+use vacuole_store::S3Options;
+
+use crate::error::CliError;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Send requests to S3 without credentials, as public buckets allow
+    #[arg(long, global = true)]
+    no_sign_request: bool,
+    /// Set an option of S3 by its TileDB name, as vfs.s3.region=eu-west-1
+    #[arg(long, global = true, value_name = "NAME=VALUE")]
+    config: Vec<String>,
+}
+
+/// Sets what all buckets are reached with.
+pub(crate) fn configure(arguments: &Arguments) -> Result<(), CliError> {
+    let mut options = S3Options::default();
+    for setting in &arguments.config {
+        let Some((name, value)) = setting.split_once('=') else {
+            // The whole of it may be a secret.
+            return Err(CliError::usage("--config", "expected NAME=VALUE, found no '='"));
+        };
+        let set = options.set_tiledb(name.trim(), value);
+        set.map_err(|error| CliError::usage("--config", error))?;
+    }
+    if arguments.no_sign_request {
+        options.no_sign_request = Some(true);
+    }
+    vacuole_store::configure(options);
+    Ok(())
+}

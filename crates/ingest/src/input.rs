@@ -1,0 +1,139 @@
+//! What is ingested: a file on disk, or an object of a bucket.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use vacuole_anndata::{ByteSource, CachedSource, H5ad};
+use vacuole_store::{ObjectState, Store, Uri};
+
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+
+/// An H5AD file, wherever it is.
+pub(crate) struct Input {
+    name: String,
+    place: Place,
+}
+
+enum Place {
+    File(PathBuf),
+    Object { source: ObjectSource, state: ObjectState },
+}
+
+impl Input {
+    /// Finds the file at a path or URI. Of an object its state is noted, so that a change is seen.
+    pub(crate) fn find(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        // Not every path is a text.
+        let uri = match path.to_str() {
+            Some(text) => Uri::parse(text)?,
+            None => Uri::Local(path.to_owned()),
+        };
+        let place = match uri {
+            Uri::Local(path) => Place::File(path),
+            Uri::S3 { bucket, key } => {
+                let (folder, path) = key.rsplit_once('/').unwrap_or(("", &key));
+                if path.is_empty() {
+                    let message = "expected the key of an object behind the bucket; give that of an H5AD file";
+                    return Err(Error::Unfit { object: name, message: message.to_owned() });
+                }
+                let folder = Uri::S3 { bucket, key: folder.to_owned() };
+                let source =
+                    ObjectSource { store: vacuole_store::open(&folder)?, path: path.to_owned() };
+                let state = source.state()?;
+                Place::Object { source, state }
+            }
+        };
+        Ok(Self { name, place })
+    }
+
+    /// What messages call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which file it is. A file on disk is read for it.
+    pub(crate) fn fingerprint(&self) -> Result<Fingerprint> {
+        match &self.place {
+            Place::File(path) => Fingerprint::of(path),
+            Place::Object { state, .. } => Ok(Fingerprint::of_object(state)),
+        }
+    }
+
+    /// The most memory that reading it takes besides what is read.
+    pub(crate) fn memory(&self) -> u64 {
+        match &self.place {
+            Place::File(_) => 0,
+            Place::Object { .. } => CachedSource::MEMORY,
+        }
+    }
+
+    /// Opens it as an AnnData.
+    pub(crate) fn open(&self) -> Result<H5ad> {
+        match &self.place {
+            Place::File(path) => Ok(H5ad::open(path)?),
+            Place::Object { source, .. } => {
+                let cached = CachedSource::new(Arc::new(source.clone()))?;
+                Ok(H5ad::from_source(Arc::new(cached), &self.name)?)
+            }
+        }
+    }
+
+    /// Fails where an object has been replaced since it was found: what was read may be of both.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        match &self.place {
+            Place::Object { source, state } if source.state()? != *state => Err(Error::Unfit {
+                object: self.name.clone(),
+                message: "it was replaced while it was read; remove what was written with --abort and begin again"
+                    .to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An object of a store, read by ranges.
+#[derive(Clone)]
+struct ObjectSource {
+    store: Arc<dyn Store>,
+    path: String,
+}
+
+impl ObjectSource {
+    fn state(&self) -> Result<ObjectState> {
+        match self.store.state(&self.path)? {
+            Some(state) => Ok(state),
+            None => {
+                // The error of a read says whether it is the object that is missing, or its bucket.
+                let first = std::slice::from_ref(&(0..1));
+                self.store.read_ranges(&self.path, first)?;
+                let object = self.store.display(&self.path);
+                Err(Error::Unfit { object, message: "it has just been put; try again".to_owned() })
+            }
+        }
+    }
+}
+
+impl ByteSource for ObjectSource {
+    fn size(&self) -> vacuole_anndata::Result<u64> {
+        let size = self.store.size(&self.path).map_err(unreadable)?;
+        size.ok_or_else(|| vacuole_anndata::Error::corrupt("the object is missing"))
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> vacuole_anndata::Result<()> {
+        let range = offset..offset + buffer.len() as u64;
+        let read = self.store.read_ranges(&self.path, std::slice::from_ref(&range));
+        let bytes = read.map_err(unreadable)?.pop().unwrap_or_default();
+        if bytes.len() != buffer.len() {
+            let message =
+                format!("expected {} bytes at {offset}, found {}", buffer.len(), bytes.len());
+            return Err(vacuole_anndata::Error::corrupt(message));
+        }
+        buffer.copy_from_slice(&bytes);
+        Ok(())
+    }
+}
+
+fn unreadable(error: vacuole_store::Error) -> vacuole_anndata::Error {
+    vacuole_anndata::Error::io("the object cannot be read", std::io::Error::other(error))
+}

@@ -1,0 +1,87 @@
+//! Rows of a data frame in a file, found by a value filter.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use vacuole_anndata::model::{ColumnEncoding, widened};
+use vacuole_anndata::{Chosen, Frame, StoredColumn};
+use vacuole_soma::Error as SomaError;
+use vacuole_soma::value_filter::ValueFilter;
+
+use crate::error::{Error, Result};
+
+/// How many rows are looked at at a time.
+const ROWS: u64 = 1 << 19;
+
+/// The rows that `filter` finds, of which only the columns it names are read. The ids go by the name of the index
+/// and by `usual_id`, where no column has that name.
+pub(super) fn select(frame: &Frame, usual_id: &str, filter: Option<&str>) -> Result<Chosen> {
+    let Some(filter) = filter else { return Ok(Chosen::all(frame.n_rows())) };
+    let schema = schema(frame, usual_id);
+    let bound = ValueFilter::parse(filter)
+        .and_then(|filter| filter.bind(&schema))
+        .map_err(SomaError::from)?;
+    let fields = bound.columns().iter().map(|name| schema.field_with_name(name).cloned());
+    let fields = fields.collect::<Result<Vec<Field>, _>>();
+    let named = Arc::new(Schema::new(fields.map_err(|e| Error::arrow(frame.path(), e))?));
+    let mut chosen = Chosen::default();
+    let mut start = 0;
+    while start < frame.n_rows() {
+        let end = frame.n_rows().min(start + ROWS);
+        let rows = Chosen::from_ranges(std::iter::once(start..end));
+        let columns = bound.columns().iter().map(|name| match frame.stored_column(name) {
+            Some(column) => comparable(&column.read_chosen(&rows)?.values),
+            None => Ok(frame.index_of(&rows)?),
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let batch = RecordBatch::try_new(named.clone(), columns)
+            .map_err(|e| Error::arrow(frame.path(), e))?;
+        let found = bound.evaluate(&batch).map_err(SomaError::from)?;
+        for (from, to) in found.values().set_slices() {
+            chosen.push(start + from as u64..start + to as u64);
+        }
+        start = end;
+    }
+    Ok(chosen)
+}
+
+/// The ids and the columns, as filters see them.
+fn schema(frame: &Frame, usual_id: &str) -> Schema {
+    let found = frame.schema();
+    let mut ids: Vec<&str> = found.index_name.as_deref().into_iter().collect();
+    if !ids.contains(&usual_id) {
+        ids.push(usual_id);
+    }
+    let ids = ids.into_iter().filter(|name| frame.stored_column(name).is_none());
+    let ids = ids.map(|name| Field::new(name, DataType::LargeUtf8, true));
+    let columns = found.columns.iter().map(|column| {
+        let stored = frame.stored_column(&column.name).map(StoredColumn::encoding);
+        let ordered = stored == Some(ColumnEncoding::Categorical { ordered: true });
+        Field::new(&column.name, comparable_type(&column.data_type), true)
+            .with_dict_is_ordered(ordered)
+    });
+    Schema::new(ids.chain(columns).collect::<Vec<_>>())
+}
+
+fn comparable_type(stored: &DataType) -> DataType {
+    match stored {
+        DataType::Float16 => DataType::Float32,
+        DataType::Dictionary(codes, values) => {
+            DataType::Dictionary(codes.clone(), Box::new(comparable_type(values)))
+        }
+        other => other.clone(),
+    }
+}
+
+/// Values of the type that [`comparable_type`] gives.
+fn comparable(values: &ArrayRef) -> Result<ArrayRef> {
+    match values.as_dictionary_opt::<Int32Type>() {
+        Some(codes) if *codes.values().data_type() == DataType::Float16 => {
+            Ok(Arc::new(codes.with_values(widened(codes.values()))))
+        }
+        _ => Ok(widened(values)),
+    }
+}

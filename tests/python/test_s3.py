@@ -1,0 +1,230 @@
+"""Everything over S3: the same results as on disk, from and to a real server, and errors that come soon.
+
+`test_s3_errors.py` has what can go wrong with keys, buckets and endpoints.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import anndata as ad
+import corpus
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import tiledbsoma
+import tiledbsoma.io
+from anndata_equal import same_anndata
+from seaweed import BUCKET
+from soma_equal import differences
+
+NAMES = ["pbmc68k_reduced", "many_tiles_csc", "uns_nested"]
+
+
+@pytest.fixture(scope="module")
+def s3_vacuole(vacuole, s3):
+    return vacuole.within(s3.environment())
+
+
+@pytest.fixture(scope="module")
+def context(s3):
+    return tiledbsoma.SOMATileDBContext(tiledb_config=s3.tiledb())
+
+
+@pytest.fixture(scope="module")
+def ours(inputs, s3_vacuole):
+    """Experiments in the bucket, each ingested once."""
+    made = {}
+
+    def make(name):
+        if name not in made:
+            s3_vacuole.ingest(f"s3://{BUCKET}/ours/{name}", inputs.h5ad(name))
+            made[name] = f"s3://{BUCKET}/ours/{name}"
+        return made[name]
+
+    return make
+
+
+def uploads(s3) -> list[str]:
+    """Uploads that were neither completed nor aborted."""
+    found = s3.client().list_multipart_uploads(Bucket=BUCKET)
+    return [upload["Key"] for upload in found.get("Uploads", [])]
+
+
+def test_contract_of_stores(vacuole, s3):
+    """The checks that `cargo test` runs on a folder."""
+    program = vacuole.path.parent / "examples" / "store_contract"
+    done = subprocess.run(
+        [program, f"s3://{BUCKET}/contract"], env=s3.environment(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].endswith(" checks")
+    assert s3.keys("contract") == {}
+    assert [key for key in uploads(s3) if key.startswith("contract")] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tiledbsoma_reads_what_we_wrote(name, inputs, ours, context):
+    assert differences(inputs.reference(name), ours(name), slices=2, context=context) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_answers_as_on_disk(name, inputs, ours, vacuole, s3_vacuole, tmp_path):
+    here, there = inputs.ours(name, vacuole), ours(name)
+    trees = [json.loads(s3_vacuole("show", store, "--json").stdout) for store in (here, there)]
+    for tree in trees:
+        # The plan's name of the input is in it, and with it its length.
+        tree.pop("bytes", None)
+        tree["name"] = ""
+    assert trees[0] == trees[1]
+    assert s3_vacuole.count(there) == s3_vacuole.count(here)
+    s3_vacuole("verify", there)
+    for store in (here, there):
+        s3_vacuole("export", store, tmp_path / "out.h5ad")
+        same_anndata(inputs.h5ad(name), tmp_path / "out.h5ad", canonical=True)
+
+
+def test_query(inputs, ours, vacuole, s3_vacuole, tmp_path):
+    filters = {"obs": "bulk_labels == 'CD19+ B' and n_genes > 1200", "var": "highly_variable == True"}
+    here, there = inputs.ours("pbmc68k_reduced", vacuole), ours("pbmc68k_reduced")
+    vacuole.query(here, tmp_path / "here.h5ad", **filters)
+    s3_vacuole.query(there, tmp_path / "there.h5ad", **filters)
+    assert ad.read_h5ad(tmp_path / "here.h5ad").n_obs > 10
+    same_anndata(tmp_path / "here.h5ad", tmp_path / "there.h5ad")
+
+
+def test_a_repeated_ingest_changes_nothing(inputs, ours, s3, s3_vacuole):
+    there = ours("pbmc68k_reduced")
+    before = s3.keys("ours/pbmc68k_reduced/")
+    done = s3_vacuole.ingest(there, inputs.h5ad("pbmc68k_reduced"), "--json")
+    assert json.loads(done.stdout)["unchanged"]
+    assert s3.keys("ours/pbmc68k_reduced/") == before
+    assert not any("/__vacuole/done/" in key or key.endswith("plan.json") for key in before)
+
+
+def test_input_and_output_in_the_bucket(inputs, s3, s3_vacuole, context, tmp_path):
+    for name in ("pbmc68k_reduced", "many_tiles_csc"):
+        key, store = f"in/{name}.h5ad", f"s3://{BUCKET}/from-s3/{name}"
+        s3.client().upload_file(str(inputs.h5ad(name)), BUCKET, key)
+        s3_vacuole.ingest(store, f"s3://{BUCKET}/{key}")
+        assert differences(inputs.reference(name), store, slices=0, context=context) == []
+        again = s3_vacuole.ingest(store, f"s3://{BUCKET}/{key}", "--json")
+        assert json.loads(again.stdout)["unchanged"]
+    out = f"s3://{BUCKET}/out/whole.h5ad"
+    s3_vacuole("export", f"s3://{BUCKET}/from-s3/pbmc68k_reduced", out)
+    s3.client().download_file(BUCKET, "out/whole.h5ad", str(tmp_path / "whole.h5ad"))
+    same_anndata(inputs.h5ad("pbmc68k_reduced"), tmp_path / "whole.h5ad", canonical=True)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    here = s3_vacuole.within(s3.environment(TMPDIR=str(temporary)))
+    done = here("query", f"s3://{BUCKET}/from-s3/pbmc68k_reduced", "-o", f"s3://{BUCKET}/out/slice.h5ad")
+    assert f"s3://{BUCKET}/out/slice.h5ad: 700 cells" in done.stdout
+    assert s3.keys("out/slice.h5ad")["out/slice.h5ad"] > 10_000
+    assert list(temporary.iterdir()) == []
+
+
+def test_another_input_is_refused(inputs, s3, s3_vacuole):
+    """Another object under the same name: by its ETag it is not the one that was ingested."""
+    client, key, store = s3.client(), "in/changes.h5ad", f"s3://{BUCKET}/changes"
+    client.upload_file(str(inputs.h5ad("uns_nested")), BUCKET, key)
+    s3_vacuole.ingest(store, f"s3://{BUCKET}/{key}")
+    client.upload_file(str(inputs.h5ad("layers")), BUCKET, key)
+    done = s3_vacuole.run("ingest", store, f"s3://{BUCKET}/{key}", "--json")
+    assert done.returncode == 4
+    assert json.loads(done.stdout)["error"]["kind"] == "already_exists"
+
+
+def test_we_read_what_tiledbsoma_wrote(inputs, s3_vacuole, context, tmp_path):
+    store = f"s3://{BUCKET}/reference/pbmc68k_reduced"
+    path = str(inputs.h5ad("pbmc68k_reduced"))
+    tiledbsoma.io.from_h5ad(store, path, measurement_name="RNA", context=context)
+    chosen = {"obs": "louvain in ['1', '2']", "var": "n_counts > 100"}
+    here = inputs.reference("pbmc68k_reduced")
+    assert s3_vacuole.count(store) == 700
+    assert s3_vacuole.count(store, obs=chosen["obs"]) == s3_vacuole.count(here, obs=chosen["obs"]) > 0
+    s3_vacuole.query(store, tmp_path / "there.h5ad", **chosen)
+    s3_vacuole.query(here, tmp_path / "here.h5ad", **chosen)
+    same_anndata(tmp_path / "here.h5ad", tmp_path / "there.h5ad")
+    shown = []
+    for tree in (json.loads(s3_vacuole("show", s, "--json").stdout) for s in (store, here)):
+        shown.append(next(member["columns"] for member in tree["members"] if member["name"] == "obs"))
+    assert shown[0] == shown[1] != []
+    assert s3_vacuole.run("verify", store).returncode == 11
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Some seconds of work, with an array of more than one part of an upload."""
+    rng = np.random.default_rng(12)
+    cells, genes = 4000, 3000
+    x = sp.random(cells, genes, 0.12, "csr", dtype="float32", random_state=rng)
+    obs = pd.DataFrame({"score": rng.normal(size=cells)}, index=corpus.names("cell", cells))
+    adata = ad.AnnData(x, obs=obs, var=pd.DataFrame(index=corpus.names("gene", genes)))
+    adata.obsm["X_pca"] = rng.normal(size=(cells, 20))
+    path = tmp_path_factory.mktemp("s3") / "large.h5ad"
+    corpus.write(adata, path, compression="lzf")
+    return path
+
+
+def test_killed_and_repeated(large, s3, vacuole, s3_vacuole, context, tmp_path):
+    vacuole.ingest(tmp_path / "here", large)
+    rng = np.random.default_rng(7)
+    begun = time.monotonic()
+    s3_vacuole.ingest(f"s3://{BUCKET}/crash/whole", large)
+    seconds = time.monotonic() - begun
+    killed = 0
+    for i, moment in enumerate([*rng.uniform(0.1, seconds, 4), 0.98 * seconds]):
+        store = f"s3://{BUCKET}/crash/{i}"
+        command = [str(vacuole.path), "ingest", store, str(large)]
+        process = subprocess.Popen(
+            command, env=s3.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+        process.stderr.close()
+        if tiledbsoma.Experiment.exists(store, context=context):
+            assert differences(tmp_path / "here", store, slices=0, context=context) == []
+        s3_vacuole.ingest(store, large)
+        s3_vacuole("verify", store)
+        assert differences(tmp_path / "here", store, slices=1 if i == 2 else 0, context=context) == []
+        folders = {key.split("/")[3] for key in s3.keys(f"crash/{i}/__vacuole/")}
+        assert folders == {"anndata", "digests", "ingests"}
+    assert killed >= 3
+
+
+def test_abort(large, s3, vacuole, s3_vacuole):
+    store = f"s3://{BUCKET}/abort"
+    process = subprocess.Popen(
+        [str(vacuole.path), "ingest", store, str(large)],
+        env=s3.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and len(s3.keys("abort/")) < 2:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert json.loads(s3_vacuole("ingest", store, "--abort", "--json").stdout)["aborted"]
+    assert s3.keys("abort/") == {}
+
+
+def test_memory_is_kept(large, s3, vacuole):
+    """Uploads and the cache of the input are within what an ingest may take."""
+    s3.client().upload_file(str(large), BUCKET, "in/large.h5ad")
+    command = [str(vacuole.path), "ingest", f"s3://{BUCKET}/memory", f"s3://{BUCKET}/in/large.h5ad", "--memory", "256MiB"]
+    process = subprocess.Popen(command, env=s3.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    most = 0
+    # What the system tells at the end has the memory in it of the process that it was forked from.
+    while process.poll() is None:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        most = max([most, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])
+        time.sleep(0.002)
+    assert process.returncode == 0
+    assert 10 << 10 < most < 256 << 10

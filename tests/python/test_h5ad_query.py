@@ -74,13 +74,14 @@ def test_corpus(name, inputs, vacuole, tmp_path):
 def test_odd_files(name, inputs, vacuole, tmp_path):
     """The same values, in the byte order of the machine."""
     whole = ad.read_h5ad(inputs.h5ad(name))
-    cells = list(whole.obs_names[3:9])
+    rows = slice(whole.n_obs // 3, whole.n_obs // 3 + 6)
+    cells = list(whole.obs_names[rows])
     vacuole.query(inputs.h5ad(name), tmp_path / "out.h5ad", obs=f"obs_id in {cells}")
     out = ad.read_h5ad(tmp_path / "out.h5ad")
     assert list(out.obs_names) == cells and set(out.uns) == set(whole.uns)
     for key, column in whole.obs.items():
-        assert out.obs[key].tolist() == column.tolist()[3:9]
-    np.testing.assert_array_equal(*(x.toarray() if sp.issparse(x) else x for x in (out.X, whole.X[3:9])))
+        assert out.obs[key].tolist() == column.tolist()[rows]
+    np.testing.assert_array_equal(*(x.toarray() if sp.issparse(x) else x for x in (out.X, whole.X[rows])))
 
 
 def test_an_index_out_of_bounds_is_found(inputs, vacuole, tmp_path):

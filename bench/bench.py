@@ -150,7 +150,10 @@ class Bench:
     def row(self, name: str, measured: dict[str, Measured]) -> None:
         if ours := measured.get("vacuole"):
             cells = [str(measured[who]) if who in measured else "" for who in ("vacuole", "tiledbsoma", "slaf")]
-            ratio = f"{measured['tiledbsoma'].seconds / ours.seconds:.1f}" if "tiledbsoma" in measured else ""
+            theirs = measured.get("tiledbsoma")
+            ratio = f"{theirs.seconds / ours.seconds:.1f}" if theirs else ""
+            if theirs and theirs.whole and not ours.whole:
+                ratio += f" ({theirs.whole / ours.seconds:.1f})"
             self.rows.append([name, *cells, ratio])
 
     def wants(self, *steps: str) -> bool:
@@ -217,7 +220,7 @@ class Bench:
         lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * 5, *self.rows]]
         about = (
             f"Seconds (median of {self.repeats}) and peak memory; {os.cpu_count()} cores, {platform.machine()}. "
-            "Ratio: of seconds or bytes, tiledbsoma to vacuole. "
+            "Ratio: of seconds or bytes, tiledbsoma to vacuole; in brackets with the imports of Python. "
             "Rows named read: tiledbsoma reads the store that either made."
         )
         return "\n".join([*lines, "", about, *(f"- {notice}" for notice in dict.fromkeys(self.notices))])

@@ -16,7 +16,7 @@ use vacuole_soma::layout::{DATA, dimension_name};
 use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, SparseReadOptions};
 
 pub(crate) use self::places::Columns;
-use self::rows::{Cells, Rows, Values};
+use self::rows::{Cells, Rows, Spare, Values};
 use crate::axis::AxisSelection;
 use crate::error::{Error, Result};
 
@@ -65,8 +65,9 @@ pub(crate) fn write_csr(
     let mut writer = out.csr(path, shape, &data_type)?;
     let mut stored = 0;
     let mut next = 0;
+    let spare = Spare::default();
     let read = |put: &mut Put<'_, (usize, Rows)>| match array.is_sparse() {
-        true => sparse_bands(array, rows, columns, put),
+        true => sparse_bands(array, rows, columns, &spare, put),
         false => dense::blocks(array, rows, columns, &mut |block| {
             put((block.first, dense::without_zeros(&block)))
         }),
@@ -78,6 +79,7 @@ pub(crate) fn write_csr(
         stored += band.columns.len() as u64;
         let lengths = std::iter::repeat_n(0, gap).chain(band.lengths.iter().copied());
         writer.append(lengths, &band.columns, &width.cast(&band.values.array(array)?))?;
+        spare.give(band);
         Ok::<_, Error>(())
     })?;
     let none = arrow_array::new_empty_array(&data_type);
@@ -107,10 +109,15 @@ pub(crate) fn write_dense(
         next: 0,
     };
     two_dimensions(array)?;
+    let spare = Spare::default();
     match array.is_sparse() {
         true => ahead(
-            |put| sparse_bands(array, rows, columns, put),
-            |(first, band)| out.sparse(first, &band),
+            |put| sparse_bands(array, rows, columns, &spare, put),
+            |(first, band)| {
+                out.sparse(first, &band)?;
+                spare.give(band);
+                Ok(())
+            },
         )?,
         false => ahead(
             |put| dense::blocks(array, rows, columns, put),
@@ -239,6 +246,7 @@ fn sparse_bands(
     array: &Array,
     rows: &AxisSelection,
     columns: &Columns<'_>,
+    spare: &Spare,
     put: &mut Put<'_, (usize, Rows)>,
 ) -> Result<()> {
     let (d0, d1) = (dimension_name(0), dimension_name(1));
@@ -252,7 +260,7 @@ fn sparse_bands(
     let places = columns.places();
     let mut read = array.read_sparse(&options)?;
     while let Some(band) = read.next_band(|batch| Cells::of(array, rows, &places, &batch)) {
-        let (first, rows) = rows::compress(&data_type, &band?);
+        let (first, rows) = rows::compress(&data_type, &band?, spare);
         if !rows.lengths.is_empty() && !put((first, rows)) {
             break;
         }

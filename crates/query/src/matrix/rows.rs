@@ -3,6 +3,8 @@
 //! Cells come by space tile and row-major inside one, so that they make long runs of one row, and the runs of a row
 //! come by rising column. Runs, not cells, are what is counted and put in place.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
@@ -30,6 +32,32 @@ pub(super) struct Values {
     /// The bytes of a value; a boolean has one.
     pub(super) width: usize,
     pub(super) bytes: Buffer,
+}
+
+/// What bands that have been written held their cells in, to be used again: fresh memory costs more than what is
+/// put into it.
+#[derive(Default)]
+pub(super) struct Spare(Mutex<Vec<(Vec<u32>, Vec<u8>)>>);
+
+impl Spare {
+    fn parts(&self) -> MutexGuard<'_, Vec<(Vec<u32>, Vec<u8>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for so many columns and bytes of values; what is in it means nothing.
+    fn take(&self, columns: usize, bytes: usize) -> (Vec<u32>, Vec<u8>) {
+        let (mut some, mut others) = self.parts().pop().unwrap_or_default();
+        some.resize(columns, 0);
+        others.resize(bytes, 0);
+        (some, others)
+    }
+
+    /// Takes back what a band was in.
+    pub(super) fn give(&self, rows: Rows) {
+        if let Ok(values) = rows.values.bytes.into_vec() {
+            self.parts().push((rows.columns, values));
+        }
+    }
 }
 
 /// Cells of one stored tile, as far as they are in the slice.
@@ -141,7 +169,7 @@ struct Stretch<'a> {
 }
 
 /// Puts the cells of a band into rows, each by rising column; gives the position of the first row too.
-pub(super) fn compress(data_type: &DataType, band: &[Cells]) -> (usize, Rows) {
+pub(super) fn compress(data_type: &DataType, band: &[Cells], spare: &Spare) -> (usize, Rows) {
     let runs = || band.iter().flat_map(|cells| &cells.runs);
     let (first, end) = runs()
         .fold((usize::MAX, 0), |(first, end), run| (first.min(run.row), end.max(run.row + 1)));
@@ -152,8 +180,7 @@ pub(super) fn compress(data_type: &DataType, band: &[Cells]) -> (usize, Rows) {
     }
     let count = lengths.iter().sum::<u64>() as usize;
     let width = data_type.primitive_width().unwrap_or(1);
-    let mut columns = vec![0u32; count];
-    let mut values = vec![0u8; count * width];
+    let (mut columns, mut values) = spare.take(count, count * width);
     let stretches = cut(&lengths, &mut columns, &mut values, width);
     stretches.into_par_iter().for_each(|stretch| fill(stretch, first, width, band));
     (first, Rows { lengths, columns, values: Values::new(data_type, values) })
@@ -248,7 +275,10 @@ mod tests {
     fn runs_become_rows() {
         let band =
             [cells(&[(7, &[0, 2]), (9, &[1])]), cells(&[(7, &[4]), (9, &[0, 3])]), cells(&[])];
-        let (first, rows) = compress(&DataType::UInt8, &band);
+        let spare = Spare::default();
+        let (_, before) = compress(&DataType::UInt8, &band[1..], &spare);
+        spare.give(before);
+        let (first, rows) = compress(&DataType::UInt8, &band, &spare);
         assert_eq!((first, rows.lengths.as_slice()), (7, &[3, 0, 3][..]));
         assert_eq!(rows.columns, [0, 2, 4, 0, 1, 3]);
         assert_eq!(rows.values.bytes.as_slice(), [100, 102, 104, 100, 101, 103]);

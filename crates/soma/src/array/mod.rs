@@ -3,6 +3,7 @@
 mod arrow_types;
 mod dense;
 mod fragment;
+mod held;
 mod selection;
 mod sparse;
 mod verify;

@@ -21,6 +21,7 @@ use vacuole_tiledb::fragment::{Field, FieldFile};
 use vacuole_tiledb::schema::Range;
 
 use super::fragment::Fragment;
+use super::held::{At, Held};
 use super::selection::{Lookup, Selection};
 use super::{Array, Delete, arrow_types};
 use crate::condition;
@@ -66,6 +67,7 @@ pub struct SparseRead<'a> {
     array: &'a Array,
     plan: ReadPlan,
     bands: VecDeque<Range>,
+    held: Held,
     ready: VecDeque<RecordBatch>,
     schema: SchemaRef,
 }
@@ -94,7 +96,8 @@ impl Array {
         let wanted: Vec<_> = plan.wanted.iter().map(|&index| plan.fetched[index].clone()).collect();
         let bands = self.bands(&plan);
         let schema = Arc::new(Schema::new(wanted));
-        Ok(SparseRead { array: self, plan, bands, ready: VecDeque::new(), schema })
+        let (held, ready) = (Held::default(), VecDeque::new());
+        Ok(SparseRead { array: self, plan, bands, held, ready, schema })
     }
 
     /// Reads cells of a sparse array into one batch.
@@ -250,6 +253,7 @@ impl Array {
         &self,
         plan: &ReadPlan,
         band: &Range,
+        held: &Held,
         map: &(impl Fn(RecordBatch) -> Result<T, E> + Sync),
     ) -> Result<Vec<T>, E> {
         let mut selections = plan.selections.clone();
@@ -257,9 +261,7 @@ impl Array {
             *first = first.clip(low, high);
         }
         let tiles = self.tiles(&selections);
-        let tile = |&(fragment, tile): &(&Fragment, u64)| {
-            self.read_tile(plan, &selections, fragment, tile)
-        };
+        let tile = |&at: &At| self.read_tile(plan, &selections, held, at);
         let wanted = |batch: &RecordBatch| -> Result<Option<RecordBatch>> {
             if batch.num_rows() == 0 {
                 return Ok(None);
@@ -293,15 +295,15 @@ impl Array {
     }
 
     /// The tiles that can hold selected cells.
-    fn tiles(&self, selections: &[Selection]) -> Vec<(&Fragment, u64)> {
-        let found = self.fragments.iter().flat_map(|fragment| {
+    fn tiles(&self, selections: &[Selection]) -> Vec<At> {
+        let found = self.fragments.iter().enumerate().flat_map(|(index, fragment)| {
             let found = fragment.metadata.rtree.search(|bounds| {
                 bounds.iter().zip(selections).all(|(bounds, selection)| match bounds {
                     Range::Signed(low, high) => selection.intersects(*low, *high),
                     _ => true,
                 })
             });
-            found.into_iter().map(|tile| (fragment.as_ref(), tile as u64))
+            found.into_iter().map(move |tile| At { fragment: index, tile: tile as u64 })
         });
         found.collect()
     }
@@ -311,18 +313,25 @@ impl Array {
         &self,
         plan: &ReadPlan,
         selections: &[Selection],
-        fragment: &Fragment,
-        tile: u64,
+        held: &Held,
+        at: At,
     ) -> Result<Option<RecordBatch>> {
-        let store = &*self.store;
-        let dimensions = self.schema.dimensions.len();
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(plan.fetched.len());
-        for (index, field) in plan.fetched.iter().take(dimensions).enumerate() {
-            let field_id = Field::Dimension(index);
-            columns.push(fragment.read_column(store, field_id, tile, field.data_type())?);
-        }
+        let Some(fragment) = self.fragments.get(at.fragment) else { return Ok(None) };
+        let (store, tile) = (&*self.store, at.tile);
         let leaves = fragment.metadata.rtree.leaves();
         let bounds = leaves.get(tile as usize).map(AsRef::as_ref).unwrap_or_default();
+        let before = held.take(at);
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(plan.fetched.len());
+        match &before {
+            Some(batch) => columns.extend_from_slice(batch.columns()),
+            None => {
+                let dimensions = plan.fetched.iter().take(self.schema.dimensions.len());
+                for (index, field) in dimensions.enumerate() {
+                    let field_id = Field::Dimension(index);
+                    columns.push(fragment.read_column(store, field_id, tile, field.data_type())?);
+                }
+            }
+        }
         let kept = self.kept(plan, selections, bounds, &columns);
         let cells = fragment.metadata.tile_cells(tile) as usize;
         let keep = match kept {
@@ -330,7 +339,39 @@ impl Array {
             Some(keep) if keep.true_count() < cells => Some(keep),
             _ => None,
         };
-        for field in plan.fetched.iter().skip(dimensions) {
+        let batch = match before {
+            Some(batch) => batch,
+            None => self.whole_tile(plan, fragment, tile, columns)?,
+        };
+        let Some(keep) = keep else { return Ok(Some(batch)) };
+        let band = selections.first().and_then(Selection::bounds);
+        let tile = bounds.first().and_then(Range::as_signed);
+        if let (Some((_, end)), Some((_, last))) = (band, tile)
+            && end < last
+            && plan.selections.first().is_some_and(|s| s.intersects(end + 1, last))
+        {
+            held.put(at, &batch);
+        }
+        match stretch(&keep) {
+            Some((start, length)) => Ok(Some(batch.slice(start, length))),
+            None => {
+                let object = store.display(&fragment.object(Field::Dimension(0), FieldFile::Fixed));
+                filter_record_batch(&batch, &keep).in_object(object).map(Some)
+            }
+        }
+    }
+
+    /// All cells of a tile whose `columns` so far are the dimensions.
+    fn whole_tile(
+        &self,
+        plan: &ReadPlan,
+        fragment: &Fragment,
+        tile: u64,
+        mut columns: Vec<ArrayRef>,
+    ) -> Result<RecordBatch> {
+        let store = &*self.store;
+        let cells = fragment.metadata.tile_cells(tile) as usize;
+        for field in plan.fetched.iter().skip(columns.len()) {
             columns.push(self.read_attribute(fragment, tile, field)?);
         }
         let mut fields = plan.fetched.clone();
@@ -356,13 +397,8 @@ impl Array {
                 columns.push(Arc::new(UInt64Array::from(values)));
             }
         }
-        let object = || store.display(&fragment.object(Field::Dimension(0), FieldFile::Fixed));
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns);
-        let batch = batch.in_object(object())?;
-        match keep {
-            Some(keep) => filter_record_batch(&batch, &keep).in_object(object()).map(Some),
-            None => Ok(Some(batch)),
-        }
+        let object = store.display(&fragment.object(Field::Dimension(0), FieldFile::Fixed));
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).in_object(object)
     }
 
     /// Which cells of a tile are selected and inside the current domain; `None` for all of them.
@@ -499,7 +535,7 @@ impl SparseRead<'_> {
         map: impl Fn(RecordBatch) -> Result<T, E> + Sync,
     ) -> Option<Result<Vec<T>, E>> {
         while let Some(band) = self.bands.pop_front() {
-            match self.array.read_band(&self.plan, &band, &map) {
+            match self.array.read_band(&self.plan, &band, &self.held, &map) {
                 Ok(mapped) if mapped.is_empty() => {}
                 Ok(mapped) => return Some(Ok(mapped)),
                 Err(error) => {
@@ -529,6 +565,13 @@ impl Iterator for SparseRead<'_> {
         }
         self.ready.pop_front().map(Ok)
     }
+}
+
+/// The only stretch of cells that are kept, where it is one: tiles that bands cut mostly lie row by row.
+fn stretch(keep: &BooleanArray) -> Option<(usize, usize)> {
+    let mut stretches = keep.values().set_slices();
+    let (start, end) = stretches.next()?;
+    stretches.next().is_none().then_some((start, end - start))
 }
 
 /// A band that leaves nothing out.

@@ -176,7 +176,8 @@ def wait(server: Server) -> None:
             break
         time.sleep(0.25)
     client = server.client()
-    for _ in range(120):
+    # Beside other tests it has been seen to take half a minute.
+    for _ in range(480):
         try:
             if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
                 client.create_bucket(Bucket=BUCKET)

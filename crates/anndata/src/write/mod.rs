@@ -25,6 +25,7 @@
 //!   two seconds, 5,000 fifteen. Nothing is done about it.
 
 mod array;
+mod behind;
 mod column;
 mod datatype;
 mod dense;
@@ -96,7 +97,8 @@ impl H5adWriter {
         let file = opened.map_err(|error| {
             Error::new(crate::ErrorKind::Io, "could not be created").caused_by(error).in_file(&name)
         })?;
-        let output = Arc::new(Output::new(file.root_group(), name, options.compression));
+        let path = temporary.path().to_path_buf();
+        let output = Arc::new(Output::new(file.root_group(), name, path, options.compression));
         let writer = Self {
             file: Some(file),
             output,
@@ -148,6 +150,8 @@ impl H5adWriter {
             return Err(located(Error::invalid("the file is finished")));
         };
         heap::fill(temporary.path(), std::mem::take(&mut self.waiting)).map_err(located)?;
+        let durable = self.output.make_durable();
+        durable.map_err(|error| located(Error::io("making the file durable", error)))?;
         temporary.persist()
     }
 }

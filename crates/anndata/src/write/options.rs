@@ -2,16 +2,18 @@
 
 use crate::{Error, Result};
 
-/// The level of gzip where none is asked for.
+/// The level of gzip where none is asked for: beyond it gzip takes much longer and saves little, once bytes are
+/// shuffled.
 pub const DEFAULT_GZIP: u8 = 1;
 
 /// The level of zstd where none is asked for.
 pub const DEFAULT_ZSTD: u8 = 3;
 
 /// How chunks of values are compressed, after their bytes are shuffled where that helps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compression {
-    /// Not at all.
+    /// Not at all, which is AnnData's default.
+    #[default]
     None,
     /// HDF5's `gzip` filter at a level from 0 to 9: every HDF5 reader has it.
     Gzip(u8),
@@ -20,13 +22,6 @@ pub enum Compression {
     Zstd(u8),
     /// h5py's `lzf` filter (number 32000): h5py has it, and so AnnData in Python; others need a plugin.
     Lzf,
-}
-
-impl Default for Compression {
-    /// The level beyond which gzip takes much longer and saves little, once bytes are shuffled.
-    fn default() -> Self {
-        Self::Gzip(DEFAULT_GZIP)
-    }
 }
 
 impl Compression {

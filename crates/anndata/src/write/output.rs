@@ -1,13 +1,15 @@
 //! The open HDF5 file that every writer of one H5AD shares.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rust_hdf5::types::VarLenUnicode;
 use rust_hdf5::{DatatypeMessage, H5Dataset, H5Group, Hdf5Error};
 
 use super::Compression;
+use super::behind::Behind;
 use crate::{Error, Result};
 
 /// The open HDF5 file that every writer of one H5AD shares.
@@ -18,6 +20,9 @@ pub(super) struct Output {
     pub(super) file: String,
     /// How chunks are compressed.
     pub(super) compression: Compression,
+    /// Where the file is until it is complete.
+    path: PathBuf,
+    behind: Mutex<Behind>,
     /// The matrices that are being streamed.
     open: Mutex<BTreeSet<String>>,
     /// Whether something went wrong, so that part of an element may be missing.
@@ -25,8 +30,35 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(root: H5Group, file: String, compression: Compression) -> Self {
-        Self { root, file, compression, open: Mutex::default(), spoiled: AtomicBool::new(false) }
+    pub(super) fn new(
+        root: H5Group,
+        file: String,
+        path: PathBuf,
+        compression: Compression,
+    ) -> Self {
+        Self {
+            root,
+            file,
+            compression,
+            path,
+            behind: Mutex::default(),
+            open: Mutex::default(),
+            spoiled: AtomicBool::new(false),
+        }
+    }
+
+    fn behind(&self) -> MutexGuard<'_, Behind> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that so many bytes have been handed to the system.
+    pub(super) fn wrote(&self, bytes: u64) {
+        self.behind().wrote(&self.path, bytes);
+    }
+
+    /// Makes durable what was written to the file, which is closed.
+    pub(super) fn make_durable(&self) -> std::io::Result<()> {
+        self.behind().finish(&self.path)
     }
 
     /// An error of the HDF5 layer while writing `element`.

@@ -182,6 +182,7 @@ impl ByteStream {
             Some(dataset) => dataset,
             None => self.create_chunked(bytes.get(..chunk_bytes).unwrap_or(bytes))?,
         };
+        let mut stored_bytes = bytes.len() as u64;
         let written = match self.output.compression {
             Compression::None => bytes
                 .chunks(chunk_bytes)
@@ -190,12 +191,14 @@ impl ByteStream {
             _ => {
                 let stored: Vec<_> =
                     bytes.par_chunks(chunk_bytes).map(|chunk| filters.apply(chunk)).collect();
+                stored_bytes = stored.iter().map(|(stored, _)| stored.len() as u64).sum();
                 stored.iter().enumerate().try_for_each(|(i, (stored, mask))| {
                     dataset.write_chunk_raw(self.chunks + i, stored, *mask)
                 })
             }
         };
         written.map_err(|error| self.output.failed(&self.path, error))?;
+        self.output.wrote(stored_bytes);
         self.chunks += bytes.len() / chunk_bytes;
         self.dataset = Some((dataset, filters));
         Ok(())

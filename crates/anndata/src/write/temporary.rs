@@ -88,20 +88,16 @@ impl TemporaryFile {
         &self.path
     }
 
-    /// Makes the bytes durable, then gives the file its name, replacing what was there.
+    /// Gives the file, which is durable, its name, replacing what was there.
     pub(super) fn persist(self) -> Result<()> {
-        let synced =
-            OpenOptions::new().write(true).open(&self.path).and_then(|file| file.sync_all());
-        let renamed = synced.and_then(|()| {
-            let mut files = unfinished();
-            fs::rename(&self.path, &self.target)?;
-            files.remove(&self.path);
-            Ok(())
-        });
-        if let Err(error) = renamed {
+        let mut files = unfinished();
+        if let Err(error) = fs::rename(&self.path, &self.target) {
+            drop(files);
             return Err(Error::io("the complete file could not be given its name", error)
                 .in_file(self.target.display()));
         }
+        files.remove(&self.path);
+        drop(files);
         // The rename is durable once the folder is; some filesystems cannot sync a folder.
         if let Some(folder) = self.target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             let _ = File::open(folder).and_then(|folder| folder.sync_all());

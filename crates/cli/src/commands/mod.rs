@@ -36,7 +36,7 @@ pub(crate) fn experiments_only(option: &str, given: bool) -> Result<(), CliError
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompressionArguments {
     /// How the file is compressed
-    #[arg(long, value_enum, default_value = "gzip")]
+    #[arg(long, value_enum, default_value = "none")]
     compression: CompressionName,
     /// The level: gzip has 0 to 9 [default: 1], zstd 1 to 22 [default: 3], others none
     #[arg(long)]

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, Checksum};
+use object_store::aws::{
+    AmazonS3, AmazonS3Builder, AwsCredential, AwsCredentialProvider, Checksum,
+};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody,
 };
@@ -25,13 +27,22 @@ const ANY_REGION: &str = "us-east-1";
 
 /// A bucket that is open. Its connections and credentials are shared by all that is read and written in it.
 #[derive(Debug)]
-pub(super) struct Bucket {
-    pub(super) name: String,
-    pub(super) s3: AmazonS3,
+pub(crate) struct Bucket {
+    pub(crate) name: String,
+    pub(crate) s3: AmazonS3,
+    /// For the calls that `object_store` does not have; the connections are the same.
+    pub(crate) http: HttpClient,
+    /// `None` where requests are not signed.
+    pub(crate) credentials: Option<AwsCredentialProvider>,
+    pub(crate) region: String,
+    /// What the URLs of objects begin with, up to the `/` before the key.
+    pub(crate) url: String,
+    /// Whether the requester pays.
+    pub(crate) payer: bool,
     /// The endpoint, for messages.
-    pub(super) endpoint: String,
+    pub(crate) endpoint: String,
     /// Whose credentials are used, for messages.
-    pub(super) identity: String,
+    pub(crate) identity: String,
 }
 
 /// The buckets that are open, with the options that they were opened with.
@@ -44,7 +55,7 @@ struct Opened {
 
 impl Bucket {
     /// Opens a bucket. At AWS one request finds its region.
-    pub(super) fn open(name: &str) -> Result<Arc<Self>> {
+    pub(crate) fn open(name: &str) -> Result<Arc<Self>> {
         check_name(name)?;
         let options = options::current();
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,14 +98,20 @@ impl Bucket {
         let payer = options.requester_pays.unwrap_or_else(|| {
             env("AWS_REQUEST_PAYER").is_some_and(|payer| payer.eq_ignore_ascii_case("requester"))
         });
+        let client = client.with_allow_http(endpoint.starts_with("http://"));
+        let opened = |error: object_store::Error| {
+            failure::unexpected(&format!("s3://{name}"), "cannot be opened", &error)
+        };
+        let http = PatientConnector.connect(&client).map_err(opened)?;
+        let (credentials, identity) = identify(options, chain)?;
         let builder = AmazonS3Builder::new()
             .with_bucket_name(name)
-            .with_region(region)
-            .with_endpoint(url)
+            .with_region(region.clone())
+            .with_endpoint(url.clone())
             .with_virtual_hosted_style_request(virtual_host)
             .with_request_payer(payer)
-            .with_client_options(client.with_allow_http(endpoint.starts_with("http://")))
-            .with_http_connector(PatientConnector)
+            .with_client_options(client)
+            .with_http_connector(Connected(http.clone()))
             .with_checksum_algorithm(Checksum::SHA256)
             .with_retry(RetryConfig {
                 backoff: BackoffConfig {
@@ -105,26 +122,35 @@ impl Bucket {
                 max_retries: 8,
                 retry_timeout: Duration::from_secs(60),
             });
-        let (builder, identity) = identify(builder, options, chain)?;
-        let s3 = builder.build().map_err(|error| {
-            failure::unexpected(&format!("s3://{name}"), "cannot be opened", &error)
-        })?;
-        Ok(Self { name: name.to_owned(), s3, endpoint, identity })
+        let builder = match &credentials {
+            Some(credentials) => builder.with_credentials(Arc::clone(credentials)),
+            None => builder.with_skip_signature(true),
+        };
+        let s3 = builder.build().map_err(opened)?;
+        let url = if virtual_host { url } else { format!("{url}/{name}") };
+        let name = name.to_owned();
+        Ok(Self { name, s3, http, credentials, region, url, payer, endpoint, identity })
     }
 }
 
-/// Chooses the credentials, and says which.
-fn identify(
-    builder: AmazonS3Builder,
-    options: &S3Options,
-    chain: Chain,
-) -> Result<(AmazonS3Builder, String)> {
+/// Gives the client that there is already.
+#[derive(Debug)]
+struct Connected(HttpClient);
+
+impl HttpConnector for Connected {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Chooses the credentials, and says which; `None` where requests are not signed.
+fn identify(options: &S3Options, chain: Chain) -> Result<(Option<AwsCredentialProvider>, String)> {
     let unsigned = options.no_sign_request.unwrap_or_else(|| {
         env("AWS_NO_SIGN_REQUEST")
             .is_some_and(|text| ["1", "true", "yes"].contains(&text.to_ascii_lowercase().as_str()))
     });
     if unsigned {
-        return Ok((builder.with_skip_signature(true), "no credentials".to_owned()));
+        return Ok((None, "no credentials".to_owned()));
     }
     match (&options.access_key_id, &options.secret_access_key) {
         (Some(key), Some(secret)) => {
@@ -134,7 +160,7 @@ fn identify(
                 token: options.session_token.clone(),
             };
             let provider = StaticCredentialProvider::new(credential);
-            Ok((builder.with_credentials(Arc::new(provider)), format!("key {key} of --config")))
+            Ok((Some(Arc::new(provider)), format!("key {key} of --config")))
         }
         (None, None) => {
             let identity = match (env("AWS_ACCESS_KEY_ID"), env("AWS_PROFILE")) {
@@ -142,7 +168,7 @@ fn identify(
                 (None, Some(profile)) => format!("the credentials of profile '{profile}'"),
                 (None, None) => "the default AWS credentials".to_owned(),
             };
-            Ok((builder.with_credentials(chain.credentials), identity))
+            Ok((Some(chain.credentials), identity))
         }
         _ => Err(Error::new(
             ErrorKind::InvalidInput,

@@ -4,14 +4,23 @@
 //! An object is put by one request, or by parts that become the object at the end: it appears whole or not at all,
 //! and once it is acknowledged it is durable.
 
-mod bucket;
+pub(crate) mod bucket;
+#[allow(dead_code, reason = "the transfers that use it come next")]
+pub(crate) mod call;
 mod chain;
 mod failure;
 mod http;
+#[allow(dead_code, reason = "the transfers that use it come next")]
+pub(crate) mod listing;
+#[allow(dead_code, reason = "the transfers that use it come next")]
+pub(crate) mod multipart;
+#[allow(dead_code, reason = "the transfers that use it come next")]
+pub(crate) mod objects;
 mod options;
 mod ranges;
-mod runtime;
+pub(crate) mod runtime;
 mod upload;
+mod xml;
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -25,6 +34,8 @@ use object_store::{
 };
 use tokio::sync::Semaphore;
 
+pub use listing::{Listed, Page};
+pub use objects::ObjectInfo;
 pub use options::{S3Options, configure};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -191,7 +202,10 @@ impl Store for S3Store {
             stream::iter(requests)
                 .map(|range| {
                     let key = &key;
-                    async move { Ok((range.clone(), self.fetch(path, key, range).await?)) }
+                    async move {
+                        let bytes = self.fetch(path, key, range.clone()).await?;
+                        Ok::<_, Error>((range, bytes))
+                    }
                 })
                 .buffered(READS_AT_ONCE)
                 .try_collect::<Vec<_>>(),

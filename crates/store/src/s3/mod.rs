@@ -5,16 +5,12 @@
 //! and once it is acknowledged it is durable.
 
 pub(crate) mod bucket;
-#[allow(dead_code, reason = "the transfers that use it come next")]
 pub(crate) mod call;
 mod chain;
 mod failure;
 mod http;
-#[allow(dead_code, reason = "the transfers that use it come next")]
 pub(crate) mod listing;
-#[allow(dead_code, reason = "the transfers that use it come next")]
 pub(crate) mod multipart;
-#[allow(dead_code, reason = "the transfers that use it come next")]
 pub(crate) mod objects;
 mod options;
 mod ranges;
@@ -35,6 +31,7 @@ use object_store::{
 use tokio::sync::Semaphore;
 
 pub use listing::{Listed, Page};
+pub use multipart::Unfinished;
 pub use objects::ObjectInfo;
 pub use options::{S3Options, configure};
 

@@ -24,10 +24,14 @@ pub(crate) struct Part {
 
 /// An upload that is not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unfinished {
-    pub(crate) key: String,
-    pub(crate) upload: String,
-    pub(crate) initiated: Option<String>,
+#[non_exhaustive]
+pub struct Unfinished {
+    /// The key that it would become.
+    pub key: String,
+    /// Its id.
+    pub upload: String,
+    /// When it began, as the server writes it.
+    pub initiated: Option<String>,
 }
 
 /// Begins an upload; the answer is its id.

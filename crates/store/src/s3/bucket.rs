@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use object_store::aws::{
-    AmazonS3, AmazonS3Builder, AwsCredential, AwsCredentialProvider, Checksum,
+    AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider, Checksum,
 };
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody,
 };
-use object_store::{BackoffConfig, RetryConfig, StaticCredentialProvider};
+use object_store::{Attribute, Attributes, BackoffConfig, RetryConfig, StaticCredentialProvider};
 
 use super::chain::{self, Chain};
 use super::failure;
@@ -21,6 +21,11 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
+
+const STORAGE_CLASS: &str = "x-amz-storage-class";
+/// What `object_store` calls the two.
+const ENCRYPTION: &str = "aws_server_side_encryption";
+const KMS_KEY_ID: &str = "aws_sse_kms_key_id";
 
 /// Where the region is not known, any endpoint of AWS tells it.
 const ANY_REGION: &str = "us-east-1";
@@ -39,6 +44,8 @@ pub(crate) struct Bucket {
     pub(crate) url: String,
     /// Whether the requester pays.
     pub(crate) payer: bool,
+    /// Encryption and storage class of what is written, as headers.
+    pub(crate) written_with: Vec<(&'static str, String)>,
     /// The endpoint, for messages.
     pub(crate) endpoint: String,
     /// Whose credentials are used, for messages.
@@ -122,6 +129,14 @@ impl Bucket {
                 max_retries: 8,
                 retry_timeout: Duration::from_secs(60),
             });
+        let encryption = [(ENCRYPTION, &options.encryption), (KMS_KEY_ID, &options.kms_key_id)];
+        let mut builder = builder;
+        for (name, value) in encryption {
+            if let Some(value) = value {
+                let name: AmazonS3ConfigKey = name.parse().map_err(opened)?;
+                builder = builder.with_config(name, value);
+            }
+        }
         let builder = match &credentials {
             Some(credentials) => builder.with_credentials(Arc::clone(credentials)),
             None => builder.with_skip_signature(true),
@@ -129,7 +144,36 @@ impl Bucket {
         let s3 = builder.build().map_err(opened)?;
         let url = if virtual_host { url } else { format!("{url}/{name}") };
         let name = name.to_owned();
-        Ok(Self { name, s3, http, credentials, region, url, payer, endpoint, identity })
+        let written_with = [
+            ("x-amz-server-side-encryption", &options.encryption),
+            ("x-amz-server-side-encryption-aws-kms-key-id", &options.kms_key_id),
+            (STORAGE_CLASS, &options.storage_class),
+        ];
+        let written_with =
+            written_with.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        let written_with = written_with.collect();
+        Ok(Self {
+            name,
+            s3,
+            http,
+            credentials,
+            region,
+            url,
+            payer,
+            written_with,
+            endpoint,
+            identity,
+        })
+    }
+
+    /// What `object_store` puts an object with. Encryption is part of its client.
+    pub(crate) fn attributes(&self) -> Attributes {
+        let mut attributes = Attributes::new();
+        if let Some((_, class)) = self.written_with.iter().find(|(name, _)| *name == STORAGE_CLASS)
+        {
+            attributes.insert(Attribute::StorageClass, class.clone().into());
+        }
+        attributes
     }
 }
 

@@ -93,7 +93,9 @@ impl S3Store {
     fn put_with(&self, path: &str, bytes: &[u8], mode: PutMode) -> Result<()> {
         let key = self.key(path)?;
         let payload = PutPayload::from(Bytes::copy_from_slice(bytes));
-        let put = self.bucket.s3.put_opts(&key, payload, PutOptions::from(mode));
+        let attributes = self.bucket.attributes();
+        let options = PutOptions { mode, attributes, ..PutOptions::default() };
+        let put = self.bucket.s3.put_opts(&key, payload, options);
         runtime::wait(put)?.map_err(|error| self.failed(path, "cannot be written", &error))?;
         Ok(())
     }

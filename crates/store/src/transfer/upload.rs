@@ -191,9 +191,15 @@ impl Shared {
             mime_guess::from_path(path).first_or_octet_stream().essence_str().to_owned()
         });
         let mut headers = vec![("content-type", content_type)];
-        headers.extend(
-            self.options.headers.iter().map(|(name, value)| (name.as_str(), value.clone())),
-        );
+        let own = &self.options.headers;
+        headers.extend(own.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        // A key belongs to the encryption that is asked for with it.
+        let encrypts = own.iter().any(|(name, _)| name == "x-amz-server-side-encryption");
+        let others = self.bucket.written_with.iter().filter(|(name, _)| {
+            let chosen = own.iter().any(|(own, _)| own == name);
+            !chosen && !(encrypts && name.starts_with("x-amz-server-side-encryption"))
+        });
+        headers.extend(others.cloned());
         headers
     }
 

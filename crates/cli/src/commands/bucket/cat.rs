@@ -9,11 +9,14 @@ use crate::output::Output;
 
 /// Write an object to stdout, and check it by its checksum
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    disable_version_flag = true,
+    after_help = "Examples:
   vacuole bucket cat s3://lab/notes.txt
   vacuole bucket cat s3://lab/table.csv.gz | zcat | head
   vacuole bucket cat s3://lab/pbmc.h5ad --range 0-7 | xxd
-  vacuole bucket cat s3://lab/notes.txt --version 3sL4kqtJlcpXroDTDmJ")]
+  vacuole bucket cat s3://lab/notes.txt --version 3sL4kqtJlcpXroDTDmJ"
+)]
 pub(super) struct Arguments {
     /// The object
     #[arg(value_name = "S3_URI")]

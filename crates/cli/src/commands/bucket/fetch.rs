@@ -12,10 +12,13 @@ use crate::output::{Output, bytes};
 
 /// Fetch an object, or all below a prefix, into files; interrupted, the same command goes on
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    disable_version_flag = true,
+    after_help = "Examples:
   vacuole bucket fetch s3://lab/raw/pbmc.h5ad .
   vacuole bucket fetch s3://lab/raw/pbmc.h5ad old.h5ad --version 3sL4kqtJlcpXroDTDmJ
-  vacuole bucket fetch s3://lab/results/ results")]
+  vacuole bucket fetch s3://lab/results/ results"
+)]
 pub(super) struct Arguments {
     /// The object; ending in '/', all that is below
     #[arg(value_name = "S3_URI")]
@@ -26,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID")]
     version: Option<String>,
     #[command(flatten)]
-    progress: progress::Arguments,
+    progress: progress::Telling,
 }
 
 pub(super) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {

@@ -15,7 +15,7 @@ use crate::output::Output;
 const EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct Telling {
     /// How progress is told on stderr: a bar where that is a terminal, or a line of JSON twice a second
     #[arg(long, value_enum, default_value = "bar", value_name = "HOW")]
     progress: How,
@@ -31,7 +31,7 @@ enum How {
     None,
 }
 
-impl Arguments {
+impl Telling {
     /// Begins to tell of a transfer.
     pub(super) fn begin(&self, output: &Output, what: &str, bytes: u64, objects: u64) -> Arc<Told> {
         let bar = match self.progress {

@@ -40,7 +40,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     writing: Writing,
     #[command(flatten)]
-    progress: progress::Arguments,
+    progress: progress::Telling,
 }
 
 /// How objects are written.

@@ -8,9 +8,12 @@ use crate::output::Output;
 
 /// Copy an old version of an object on top of the newer ones; also undoes a deletion
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    disable_version_flag = true,
+    after_help = "Examples:
   vacuole bucket restore s3://lab/raw/pbmc.h5ad --version 3sL4kqtJlcpXroDTDmJ
-  vacuole bucket restore s3://lab/raw/deleted.h5ad")]
+  vacuole bucket restore s3://lab/raw/deleted.h5ad"
+)]
 pub(super) struct Arguments {
     /// The object
     #[arg(value_name = "S3_URI")]

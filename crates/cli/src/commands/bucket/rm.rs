@@ -9,10 +9,13 @@ use crate::output::Output;
 
 /// Remove an object, one version of it, or with -r all below a prefix
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    disable_version_flag = true,
+    after_help = "Examples:
   vacuole bucket rm s3://lab/raw/pbmc.h5ad
   vacuole bucket rm s3://lab/raw/pbmc.h5ad --version 3sL4kqtJlcpXroDTDmJ
-  vacuole bucket rm -r s3://lab/old/ --dry-run")]
+  vacuole bucket rm -r s3://lab/old/ --dry-run"
+)]
 pub(super) struct Arguments {
     /// The object; with -r what keys begin with
     #[arg(value_name = "S3_URI")]

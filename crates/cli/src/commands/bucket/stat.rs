@@ -10,9 +10,12 @@ use crate::output::{Output, bytes};
 
 /// Show the size, checksums, encryption, metadata and version of an object
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    disable_version_flag = true,
+    after_help = "Examples:
   vacuole bucket stat s3://lab/raw/pbmc.h5ad
-  vacuole bucket stat s3://lab/raw/pbmc.h5ad --version 3sL4kqtJlcpXroDTDmJ --json")]
+  vacuole bucket stat s3://lab/raw/pbmc.h5ad --version 3sL4kqtJlcpXroDTDmJ --json"
+)]
 pub(super) struct Arguments {
     /// The object
     #[arg(value_name = "S3_URI")]

@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     writing: put::Writing,
     #[command(flatten)]
-    progress: progress::Arguments,
+    progress: progress::Telling,
 }
 
 /// What is to be done.

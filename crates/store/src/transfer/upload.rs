@@ -197,7 +197,7 @@ impl Shared {
         let encrypts = own.iter().any(|(name, _)| name == "x-amz-server-side-encryption");
         let others = self.bucket.written_with.iter().filter(|(name, _)| {
             let chosen = own.iter().any(|(own, _)| own == name);
-            !chosen && !(encrypts && name.starts_with("x-amz-server-side-encryption"))
+            !(chosen || encrypts && name.starts_with("x-amz-server-side-encryption"))
         });
         headers.extend(others.cloned());
         headers

@@ -301,3 +301,20 @@ def test_memory(vacuole, s3, data, tmp_path):
         assert int(peak) < 256 * 1024, f"{int(peak) >> 10} MiB"
     assert subprocess.run(["cmp", big, tmp_path / "back.bin"]).returncode == 0
     s3.client().delete_object(Bucket=BUCKET, Key="big.bin")
+
+
+def test_metadata_set_by_two_is_told(client, proxy, through):
+    """The object is replaced between being seen and being copied."""
+    client.put_object(Bucket=BUCKET, Key="raced", Body=b"seen")
+    between = proxy()
+
+    def replace(name, data):
+        if name == "up" and b"x-amz-copy-source" in data:
+            client.put_object(Bucket=BUCKET, Key="raced", Body=b"newer", Metadata={"by": "another"})
+        return data
+
+    between.alter = replace
+    done = through(between).run("bucket", "meta", f"s3://{BUCKET}/raced", "--set", "a=b", "--json")
+    assert done.returncode == 8 and "replaced by somebody else" in done.stdout, done.stdout
+    found = client.get_object(Bucket=BUCKET, Key="raced")
+    assert found["Body"].read() == b"newer" and found["Metadata"] == {"by": "another"}

@@ -80,7 +80,7 @@ def test_down(bucket, client, tmp_path):
     sync(bucket, source, there)
     assert sync(bucket, there, out)["copied"] == ["a", "b/c", "b/d"]
     assert tree(out) == tree(source)
-    assert sync(bucket, there, out)["unchanged"] == 3
+    assert sync(bucket, there, f"file://{out}")["unchanged"] == 3
     (out / "extra").write_text("extra")
     (out / "a").write_text("longer")
     done = sync(bucket, there, out, "--delete")

@@ -74,6 +74,18 @@ impl Algorithm {
         }
     }
 
+    /// Whether a text is as long as the checksum of some bytes is.
+    pub(crate) fn is_text(self, text: &str) -> bool {
+        let length = match self {
+            Self::Crc64Nvme => 8,
+            Self::Crc32 | Self::Crc32C => 4,
+            Self::Sha256 => 32,
+            Self::Sha1 => 20,
+            Self::Md5 => 16,
+        };
+        STANDARD.decode(text).is_ok_and(|bytes| bytes.len() == length)
+    }
+
     /// Whether the checksum of the whole follows from those of its parts.
     pub(crate) fn combines(self) -> bool {
         self.crc().is_some()

@@ -32,7 +32,12 @@ pub(super) enum Check {
 impl Check {
     /// The quickest check of an object; that of parts needs to know the size of the first, and their number.
     pub(super) fn of(info: &ObjectInfo, parts: Option<(u64, u32)>) -> Self {
-        let whole = |(_, text): &&(Algorithm, String)| !text.contains('-');
+        let is_composite = info.checksum_type.as_deref() == Some("COMPOSITE");
+        let in_parts = info.e_tag.as_deref().is_some_and(|tag| tag.contains('-'));
+        // Some servers leave the number of parts out, or put another checksum in the place of CRC64NVME.
+        let whole = |(algorithm, text): &&(Algorithm, String)| {
+            algorithm.is_text(text) && !is_composite && (algorithm.combines() || !in_parts)
+        };
         if let Some((algorithm, text)) = info.checksums.iter().find(whole) {
             return match algorithm.combines() {
                 true => Self::Combined(*algorithm, text.clone()),
@@ -134,7 +139,8 @@ mod tests {
     #[test]
     fn the_best_check_there_is() {
         let md5 = "25f9e794323b453885f5181f1b624d0b";
-        let crc = info(&[(Algorithm::Crc64Nvme, "x==")], md5);
+        let sum = checksum::text(&checksum::of(Algorithm::Crc64Nvme, b"x"));
+        let crc = info(&[(Algorithm::Crc64Nvme, &sum)], md5);
         assert!(matches!(Check::of(&crc, None), Check::Combined(Algorithm::Crc64Nvme, _)));
         let parts = info(&[(Algorithm::Sha256, "x=-2")], "abc-2");
         assert!(Check::needs_parts(&parts));
@@ -149,6 +155,14 @@ mod tests {
         plain.encryption = Some("aws:kms".to_owned());
         assert_eq!(Check::of(&plain, None).verified(), Verified::No);
         assert_eq!(Check::of(&info(&[], "abc-2"), None), Check::None);
+        let short = checksum::text(&checksum::of(Algorithm::Crc32, b"x"));
+        assert_eq!(Check::of(&info(&[(Algorithm::Crc64Nvme, &short)], "abc-2"), None), Check::None);
+        let sha = checksum::text(&checksum::of(Algorithm::Sha256, b"x"));
+        assert_eq!(Check::of(&info(&[(Algorithm::Sha256, &sha)], "abc-2"), None), Check::None);
+        assert!(matches!(
+            Check::of(&info(&[(Algorithm::Sha256, &sha)], md5), None),
+            Check::InOrder(Algorithm::Sha256, _)
+        ));
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub(super) struct Arguments {
     progress: progress::Telling,
 }
 
-pub(super) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
+pub(super) fn run(mut arguments: Arguments, output: &Output) -> Result<(), CliError> {
+    arguments.dest = super::local(&arguments.dest)?;
     let source = location(&arguments.uri)?;
     if source.is_prefix() && arguments.version.is_some() {
         return Err(CliError::usage("--version", "expected one object with it, found a prefix"));

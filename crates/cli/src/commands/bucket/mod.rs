@@ -13,10 +13,12 @@ mod stat;
 mod sync;
 mod versions;
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use vacuole_store::transfer::{Location, S3Bucket, Verified};
-use vacuole_store::{Algorithm, Listed};
+use vacuole_store::{Algorithm, Listed, Uri};
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -62,6 +64,17 @@ fn location(text: &str) -> Result<Location, CliError> {
     Location::parse(text)?.ok_or_else(|| {
         CliError::usage(text, "expected a place in a bucket, such as s3://bucket/key")
     })
+}
+
+/// A path on disk, which may be given as `file://`.
+fn local(path: &Path) -> Result<PathBuf, CliError> {
+    match path.to_str().filter(|text| text.contains("://")) {
+        None => Ok(path.to_owned()),
+        Some(text) => match Uri::parse(text)? {
+            Uri::Local(path) => Ok(path),
+            Uri::S3 { .. } => Err(CliError::usage(text, "expected a path on disk")),
+        },
+    }
 }
 
 /// One object, not a prefix.

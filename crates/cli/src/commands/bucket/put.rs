@@ -98,7 +98,7 @@ pub(super) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         let named = metadata.into_iter().map(|(name, value)| (format!("x-amz-meta-{name}"), value));
         options.headers.extend(named);
     }
-    let found = sources(&arguments.path, &target, output)?;
+    let found = sources(&super::local(&arguments.path)?, &target, output)?;
     let uploads: Vec<_> = found
         .iter()
         .map(|(found, key)| Upload { path: found.path.clone(), key: key.clone() })

@@ -53,9 +53,13 @@ struct Steps {
 pub(super) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let (from, to) = (Location::parse(&arguments.src)?, Location::parse(&arguments.dst)?);
     let steps = match (from, to) {
-        (None, Some(to)) => up(Path::new(&arguments.src), &to.as_prefix(), &arguments, output)?,
+        (None, Some(to)) => {
+            let folder = super::local(Path::new(&arguments.src))?;
+            up(&folder, &to.as_prefix(), &arguments, output)?
+        }
         (Some(from), None) => {
-            down(&from.as_prefix(), Path::new(&arguments.dst), &arguments, output)?
+            let folder = super::local(Path::new(&arguments.dst))?;
+            down(&from.as_prefix(), &folder, &arguments, output)?
         }
         _ => {
             let message = "expected one folder and one s3://bucket/prefix";

@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from seaweed import BUCKET, READER
@@ -372,3 +374,18 @@ def test_encryption_and_class_by_the_names_of_tiledb(bucket, client, inputs, tmp
         found = client.head_object(Bucket=BUCKET, Key=key)
         assert found["ServerSideEncryption"] == "AES256" and found["StorageClass"] == "STANDARD_IA", key
     bucket("verify", uri("encrypted"))
+
+
+def test_the_aws_cli_reads_what_we_put(bucket, s3, tmp_path):
+    """In an environment of its own: it wants another botocore than boto3's."""
+    repository = Path(__file__).resolve().parents[2]
+    make = [sys.executable, repository / ".ci/python_env.py", repository / "tests/python/requirements-awscli.txt"]
+    python = subprocess.run(make, capture_output=True, text=True, check=True).stdout.strip()
+    aws = [Path(python).parent / "aws", "--endpoint-url", s3.endpoint, "s3"]
+    path = noise(tmp_path / "x.h5ad", 9 * MIB)
+    bucket("bucket", "put", path, uri("awscli/a b+c.h5ad"), "--meta", "name=thor")
+    subprocess.run([*aws, "cp", uri("awscli/a b+c.h5ad"), tmp_path / "back"], check=True, env=bucket.environment)
+    assert (tmp_path / "back").read_bytes() == path.read_bytes()
+    subprocess.run([*aws, "cp", path, uri("awscli/theirs")], check=True, env=bucket.environment)
+    done = answer(bucket("bucket", "fetch", uri("awscli/theirs"), tmp_path / "theirs", "--json"))
+    assert (tmp_path / "theirs").read_bytes() == path.read_bytes() and done["bytes"] == 9 * MIB

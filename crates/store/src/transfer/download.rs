@@ -38,6 +38,9 @@ const RANGES_AT_ONCE: usize = 8;
 /// The size of a range, unless the parts of the object say another.
 const RANGE: u64 = PART;
 
+/// After how many ranges the file is written to disk while others come.
+const SYNCED_AFTER: u64 = 8;
+
 /// An object and the file that it becomes.
 #[derive(Clone, Debug, Default)]
 pub struct Download {
@@ -269,7 +272,15 @@ impl Shared {
         let file = Arc::new(file);
         let mut running: JoinSet<Result<u64>> = JoinSet::new();
         let mut resumed = 0;
+        let mut syncing = JoinSet::new();
         for number in 0..of.size.div_ceil(of.range) {
+            // Begun early, making the file durable takes little at the end. Its errors are told there.
+            if number % SYNCED_AFTER == SYNCED_AFTER - 1
+                && (syncing.is_empty() || syncing.try_join_next().is_some())
+            {
+                let file = Arc::clone(&file);
+                syncing.spawn_blocking(move || file.sync_data());
+            }
             let leave = Arc::clone(&self.ranges).acquire_owned().await;
             let (shared, file, notes) = (Arc::clone(self), Arc::clone(&file), Arc::clone(notes));
             let (download, of) = (download.clone(), of.clone());

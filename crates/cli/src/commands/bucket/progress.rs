@@ -91,7 +91,9 @@ impl Told {
 impl Progress for Told {
     fn bytes(&self, count: u64) {
         self.bytes.fetch_add(count, Ordering::Relaxed);
-        self.bar.inc(count);
+        if !self.bar.is_hidden() {
+            self.bar.inc(count);
+        }
         self.maybe_line();
     }
 

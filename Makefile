@@ -10,7 +10,7 @@ help:
 	@echo 'make demo   build the program, ingest 700 real cells, query them'
 	@echo 'make test   lint, then the tests in Rust and in Python (against tiledbsoma)'
 	@echo 'make lint   cargo fmt and clippy'
-	@echo 'make bench  beside tiledbsoma and SLAF: time, memory, bytes (ARGS=--quick: the small file only)'
+	@echo 'make bench  beside tiledbsoma and SLAF, and s5cmd and rclone: time, memory, bytes (ARGS=--quick: the small file only)'
 
 demo:
 	@$(PYTHON) demo/demo.py
@@ -33,3 +33,5 @@ bench:
 	cargo build --release -p vacuole --locked
 	@python=$$($(PYTHON) .ci/python_env.py bench/requirements.txt) && \
 	"$$python" bench/bench.py --binary "$(CARGO_TARGET_DIR)/release/vacuole" --cache "$(VACUOLE_CACHE)" $(ARGS)
+	@python=$$($(PYTHON) .ci/python_env.py bench/transfer-requirements.txt) && \
+	"$$python" bench/transfer.py --binary "$(CARGO_TARGET_DIR)/release/vacuole" $(if $(findstring --quick,$(ARGS)),--size 256 --files 500 --rounds 1)

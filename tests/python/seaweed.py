@@ -112,7 +112,9 @@ def start(folder: Path) -> Server:
         identity("admin", ADMIN, ["Admin", "Read", "Write", "List", "Tagging"]),
         identity("reader", READER, ["Read", "List"]),
     ]
-    config.write_text(json.dumps({"identities": identities}))
+    # Keys for encryption by the server, made when they are first named.
+    kms = {"default_provider": "local", "providers": {"local": {"type": "local", "enableOnDemandCreate": True}}}
+    config.write_text(json.dumps({"identities": identities, "kms": kms}))
     port = free_port()
     # The names of sockets are short: pytest's folders are too deep for them.
     options = {
@@ -146,7 +148,7 @@ def start(folder: Path) -> Server:
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             command,
-            env=os.environ | {"GOMEMLIMIT": "400MiB", "GOMAXPROCS": "2"},
+            env=os.environ | {"GOMEMLIMIT": "400MiB", "GOMAXPROCS": "2", "WEED_S3_SSE_KEK": "5e" * 32},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

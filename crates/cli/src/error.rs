@@ -154,6 +154,11 @@ impl CliError {
         Self::new(Kind::Usage, &message.to_string()).about(object)
     }
 
+    /// Something that is not there.
+    pub(crate) fn not_found(object: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self::new(Kind::NotFound, &message.to_string()).about(object)
+    }
+
     /// Something that is not sound.
     pub(crate) fn corrupt(object: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self::new(Kind::Corrupt, &message.to_string()).about(object)
@@ -242,6 +247,23 @@ fn store_kind(error: &vacuole_store::Error) -> Kind {
         vacuole_store::ErrorKind::PermissionDenied => Kind::Permission,
         vacuole_store::ErrorKind::NoSpace => Kind::NoSpace,
         _ => Kind::Io,
+    }
+}
+
+impl From<vacuole_store::Error> for CliError {
+    fn from(error: vacuole_store::Error) -> Self {
+        use vacuole_store::ErrorKind;
+        let kind = match error.kind() {
+            ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::AlreadyExists => Kind::AlreadyExists,
+            ErrorKind::InvalidInput | ErrorKind::NotAFolder => Kind::InvalidInput,
+            ErrorKind::Unsupported => Kind::Unsupported,
+            ErrorKind::Conflict => Kind::Conflict,
+            ErrorKind::Corrupt | ErrorKind::Truncated => Kind::Corrupt,
+            _ => store_kind(&error),
+        };
+        let told = Self::new(kind, &error.to_string());
+        Self { object: Some(error.object().to_owned()), ..told }
     }
 }
 

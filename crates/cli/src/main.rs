@@ -40,6 +40,7 @@ enum Command {
     Query(commands::query::Arguments),
     Export(commands::export::Arguments),
     Verify(commands::verify::Arguments),
+    Bucket(commands::bucket::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -48,7 +49,7 @@ fn main() -> std::process::ExitCode {
         Err(error) => return not_run(&error),
     };
     let output = Output::new(cli.json, cli.quiet);
-    signals::watch(output, matches!(cli.command, Command::Ingest(_)));
+    signals::watch(output, matches!(cli.command, Command::Ingest(_) | Command::Bucket(_)));
     if let Err(error) = s3::configure(&cli.s3) {
         return output.error(&error);
     }
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
         Command::Query(arguments) => commands::query::run(arguments, &output),
         Command::Export(arguments) => commands::export::run(arguments, &output),
         Command::Verify(arguments) => commands::verify::run(arguments, &output),
+        Command::Bucket(arguments) => commands::bucket::run(arguments, &output),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -22,6 +22,11 @@ impl Output {
         Self { json, quiet }
     }
 
+    /// Whether results are JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints a result; one reader closing the pipe early is no error.
     pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         let line = match self.json {

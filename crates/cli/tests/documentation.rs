@@ -27,8 +27,19 @@ fn entries(help: &str, section: &str) -> Vec<String> {
         .collect()
 }
 
+/// All commands, those of a group as `bucket ls`.
 fn commands() -> BTreeSet<String> {
-    entries(&help(&[]), "Commands:").into_iter().filter(|name| name != "help").collect()
+    let named = |help: &str| {
+        entries(help, "Commands:").into_iter().filter(|name| name != "help").collect::<Vec<_>>()
+    };
+    let with_group = |name: String| {
+        let inner = named(&help(&[&name]));
+        match inner.is_empty() {
+            true => vec![name],
+            false => inner.into_iter().map(|inner| format!("{name} {inner}")).collect(),
+        }
+    };
+    named(&help(&[])).into_iter().flat_map(with_group).collect()
 }
 
 /// The part of the page below the heading of `command`.
@@ -66,7 +77,7 @@ fn every_option_is_described_and_exists() {
     let general = options(&general.lines().filter(|l| l.starts_with('|')).collect::<String>());
     assert_eq!(general.len(), 6, "{general:?}");
     for command in commands() {
-        let help = help(&[&command]);
+        let help = help(&command.split(' ').collect::<Vec<_>>());
         let mut real: BTreeSet<String> = help
             .lines()
             .filter(|line| line.trim_start().starts_with('-'))

@@ -26,6 +26,10 @@ pub enum ErrorKind {
     InvalidInput,
     /// The scheme or operation is not supported.
     Unsupported,
+    /// Somebody else has changed the object meanwhile, or is at work on it.
+    Conflict,
+    /// The bytes are not those that their checksum is of.
+    Corrupt,
     /// Anything else the system reports.
     Io,
 }

@@ -4,18 +4,21 @@
 //! whole or not at all, and a folder appears together with its first object, as in a bucket. What was put
 //! survives a crash of the machine once [`Store::flush`] has returned.
 
+mod checksum;
 mod error;
 mod local;
 mod s3;
+pub mod transfer;
 mod uri;
 
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use checksum::Algorithm;
 pub use error::{Error, ErrorKind, Result};
 pub use local::LocalStore;
-pub use s3::{S3Options, S3Store, configure};
+pub use s3::{Listed, ObjectInfo, Page, S3Options, S3Store, Unfinished, configure};
 pub use uri::Uri;
 
 /// The folder below a store's root in which everything lives that TileDB does not know.

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, Checksum};
+use object_store::aws::{
+    AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider, Checksum,
+};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody,
 };
-use object_store::{BackoffConfig, RetryConfig, StaticCredentialProvider};
+use object_store::{Attribute, Attributes, BackoffConfig, RetryConfig, StaticCredentialProvider};
 
 use super::chain::{self, Chain};
 use super::failure;
@@ -20,18 +22,34 @@ use crate::error::{Error, ErrorKind, Result};
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
+const STORAGE_CLASS: &str = "x-amz-storage-class";
+/// What `object_store` calls the two.
+const ENCRYPTION: &str = "aws_server_side_encryption";
+const KMS_KEY_ID: &str = "aws_sse_kms_key_id";
+
 /// Where the region is not known, any endpoint of AWS tells it.
 const ANY_REGION: &str = "us-east-1";
 
 /// A bucket that is open. Its connections and credentials are shared by all that is read and written in it.
 #[derive(Debug)]
-pub(super) struct Bucket {
-    pub(super) name: String,
-    pub(super) s3: AmazonS3,
+pub(crate) struct Bucket {
+    pub(crate) name: String,
+    pub(crate) s3: AmazonS3,
+    /// For the calls that `object_store` does not have; the connections are the same.
+    pub(crate) http: HttpClient,
+    /// `None` where requests are not signed.
+    pub(crate) credentials: Option<AwsCredentialProvider>,
+    pub(crate) region: String,
+    /// What the URLs of objects begin with, up to the `/` before the key.
+    pub(crate) url: String,
+    /// Whether the requester pays.
+    pub(crate) payer: bool,
+    /// Encryption and storage class of what is written, as headers.
+    pub(crate) written_with: Vec<(&'static str, String)>,
     /// The endpoint, for messages.
-    pub(super) endpoint: String,
+    pub(crate) endpoint: String,
     /// Whose credentials are used, for messages.
-    pub(super) identity: String,
+    pub(crate) identity: String,
 }
 
 /// The buckets that are open, with the options that they were opened with.
@@ -44,7 +62,7 @@ struct Opened {
 
 impl Bucket {
     /// Opens a bucket. At AWS one request finds its region.
-    pub(super) fn open(name: &str) -> Result<Arc<Self>> {
+    pub(crate) fn open(name: &str) -> Result<Arc<Self>> {
         check_name(name)?;
         let options = options::current();
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,14 +105,20 @@ impl Bucket {
         let payer = options.requester_pays.unwrap_or_else(|| {
             env("AWS_REQUEST_PAYER").is_some_and(|payer| payer.eq_ignore_ascii_case("requester"))
         });
+        let client = client.with_allow_http(endpoint.starts_with("http://"));
+        let opened = |error: object_store::Error| {
+            failure::unexpected(&format!("s3://{name}"), "cannot be opened", &error)
+        };
+        let http = PatientConnector.connect(&client).map_err(opened)?;
+        let (credentials, identity) = identify(options, chain)?;
         let builder = AmazonS3Builder::new()
             .with_bucket_name(name)
-            .with_region(region)
-            .with_endpoint(url)
+            .with_region(region.clone())
+            .with_endpoint(url.clone())
             .with_virtual_hosted_style_request(virtual_host)
             .with_request_payer(payer)
-            .with_client_options(client.with_allow_http(endpoint.starts_with("http://")))
-            .with_http_connector(PatientConnector)
+            .with_client_options(client)
+            .with_http_connector(Connected(http.clone()))
             .with_checksum_algorithm(Checksum::SHA256)
             .with_retry(RetryConfig {
                 backoff: BackoffConfig {
@@ -105,26 +129,72 @@ impl Bucket {
                 max_retries: 8,
                 retry_timeout: Duration::from_secs(60),
             });
-        let (builder, identity) = identify(builder, options, chain)?;
-        let s3 = builder.build().map_err(|error| {
-            failure::unexpected(&format!("s3://{name}"), "cannot be opened", &error)
-        })?;
-        Ok(Self { name: name.to_owned(), s3, endpoint, identity })
+        let encryption = [(ENCRYPTION, &options.encryption), (KMS_KEY_ID, &options.kms_key_id)];
+        let mut builder = builder;
+        for (name, value) in encryption {
+            if let Some(value) = value {
+                let name: AmazonS3ConfigKey = name.parse().map_err(opened)?;
+                builder = builder.with_config(name, value);
+            }
+        }
+        let builder = match &credentials {
+            Some(credentials) => builder.with_credentials(Arc::clone(credentials)),
+            None => builder.with_skip_signature(true),
+        };
+        let s3 = builder.build().map_err(opened)?;
+        let url = if virtual_host { url } else { format!("{url}/{name}") };
+        let name = name.to_owned();
+        let written_with = [
+            ("x-amz-server-side-encryption", &options.encryption),
+            ("x-amz-server-side-encryption-aws-kms-key-id", &options.kms_key_id),
+            (STORAGE_CLASS, &options.storage_class),
+        ];
+        let written_with =
+            written_with.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        let written_with = written_with.collect();
+        Ok(Self {
+            name,
+            s3,
+            http,
+            credentials,
+            region,
+            url,
+            payer,
+            written_with,
+            endpoint,
+            identity,
+        })
+    }
+
+    /// What `object_store` puts an object with. Encryption is part of its client.
+    pub(crate) fn attributes(&self) -> Attributes {
+        let mut attributes = Attributes::new();
+        if let Some((_, class)) = self.written_with.iter().find(|(name, _)| *name == STORAGE_CLASS)
+        {
+            attributes.insert(Attribute::StorageClass, class.clone().into());
+        }
+        attributes
     }
 }
 
-/// Chooses the credentials, and says which.
-fn identify(
-    builder: AmazonS3Builder,
-    options: &S3Options,
-    chain: Chain,
-) -> Result<(AmazonS3Builder, String)> {
+/// Gives the client that there is already.
+#[derive(Debug)]
+struct Connected(HttpClient);
+
+impl HttpConnector for Connected {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Chooses the credentials, and says which; `None` where requests are not signed.
+fn identify(options: &S3Options, chain: Chain) -> Result<(Option<AwsCredentialProvider>, String)> {
     let unsigned = options.no_sign_request.unwrap_or_else(|| {
         env("AWS_NO_SIGN_REQUEST")
             .is_some_and(|text| ["1", "true", "yes"].contains(&text.to_ascii_lowercase().as_str()))
     });
     if unsigned {
-        return Ok((builder.with_skip_signature(true), "no credentials".to_owned()));
+        return Ok((None, "no credentials".to_owned()));
     }
     match (&options.access_key_id, &options.secret_access_key) {
         (Some(key), Some(secret)) => {
@@ -134,7 +204,7 @@ fn identify(
                 token: options.session_token.clone(),
             };
             let provider = StaticCredentialProvider::new(credential);
-            Ok((builder.with_credentials(Arc::new(provider)), format!("key {key} of --config")))
+            Ok((Some(Arc::new(provider)), format!("key {key} of --config")))
         }
         (None, None) => {
             let identity = match (env("AWS_ACCESS_KEY_ID"), env("AWS_PROFILE")) {
@@ -142,7 +212,7 @@ fn identify(
                 (None, Some(profile)) => format!("the credentials of profile '{profile}'"),
                 (None, None) => "the default AWS credentials".to_owned(),
             };
-            Ok((builder.with_credentials(chain.credentials), identity))
+            Ok((Some(chain.credentials), identity))
         }
         _ => Err(Error::new(
             ErrorKind::InvalidInput,

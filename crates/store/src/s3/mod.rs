@@ -4,14 +4,19 @@
 //! An object is put by one request, or by parts that become the object at the end: it appears whole or not at all,
 //! and once it is acknowledged it is durable.
 
-mod bucket;
+pub(crate) mod bucket;
+pub(crate) mod call;
 mod chain;
 mod failure;
 mod http;
+pub(crate) mod listing;
+pub(crate) mod multipart;
+pub(crate) mod objects;
 mod options;
 mod ranges;
-mod runtime;
+pub(crate) mod runtime;
 mod upload;
+mod xml;
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -25,6 +30,9 @@ use object_store::{
 };
 use tokio::sync::Semaphore;
 
+pub use listing::{Listed, Page};
+pub use multipart::Unfinished;
+pub use objects::ObjectInfo;
 pub use options::{S3Options, configure};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -85,7 +93,9 @@ impl S3Store {
     fn put_with(&self, path: &str, bytes: &[u8], mode: PutMode) -> Result<()> {
         let key = self.key(path)?;
         let payload = PutPayload::from(Bytes::copy_from_slice(bytes));
-        let put = self.bucket.s3.put_opts(&key, payload, PutOptions::from(mode));
+        let attributes = self.bucket.attributes();
+        let options = PutOptions { mode, attributes, ..PutOptions::default() };
+        let put = self.bucket.s3.put_opts(&key, payload, options);
         runtime::wait(put)?.map_err(|error| self.failed(path, "cannot be written", &error))?;
         Ok(())
     }
@@ -191,7 +201,10 @@ impl Store for S3Store {
             stream::iter(requests)
                 .map(|range| {
                     let key = &key;
-                    async move { Ok((range.clone(), self.fetch(path, key, range).await?)) }
+                    async move {
+                        let bytes = self.fetch(path, key, range.clone()).await?;
+                        Ok::<_, Error>((range, bytes))
+                    }
                 })
                 .buffered(READS_AT_ONCE)
                 .try_collect::<Vec<_>>(),

@@ -29,6 +29,12 @@ pub struct S3Options {
     pub session_token: Option<String>,
     /// How long to wait for a connection.
     pub connect_timeout: Option<Duration>,
+    /// How the server encrypts what is written, `AES256` or `aws:kms`; by default as the bucket says.
+    pub encryption: Option<String>,
+    /// The key of KMS, with `aws:kms`.
+    pub kms_key_id: Option<String>,
+    /// The storage class of what is written, as `STANDARD_IA`.
+    pub storage_class: Option<String>,
 }
 
 /// Keys are left out: what is printed ends up in logs.
@@ -43,7 +49,7 @@ impl fmt::Debug for S3Options {
 }
 
 /// The names that TileDB gives to what can be chosen.
-const TILEDB_NAMES: [&str; 10] = [
+const TILEDB_NAMES: [&str; 13] = [
     "vfs.s3.aws_access_key_id",
     "vfs.s3.aws_secret_access_key",
     "vfs.s3.aws_session_token",
@@ -53,6 +59,9 @@ const TILEDB_NAMES: [&str; 10] = [
     "vfs.s3.region",
     "vfs.s3.requester_pays",
     "vfs.s3.scheme",
+    "vfs.s3.sse",
+    "vfs.s3.sse_kms_key_id",
+    "vfs.s3.storage_class",
     "vfs.s3.use_virtual_addressing",
 ];
 
@@ -77,6 +86,17 @@ impl S3Options {
             "vfs.s3.aws_access_key_id" => self.access_key_id = text,
             "vfs.s3.aws_secret_access_key" => self.secret_access_key = text,
             "vfs.s3.aws_session_token" => self.session_token = text,
+            "vfs.s3.sse" => {
+                self.encryption = match value.to_ascii_lowercase().as_str() {
+                    "" => None,
+                    "aes256" => Some("AES256".to_owned()),
+                    "kms" | "aws:kms" => Some("aws:kms".to_owned()),
+                    _ => return Err(wrong(name, "aes256 or kms", value)),
+                }
+            }
+            "vfs.s3.sse_kms_key_id" => self.kms_key_id = text,
+            // TileDB has a word for none.
+            "vfs.s3.storage_class" => self.storage_class = text.filter(|text| text != "NOT_SET"),
             "vfs.s3.connect_timeout_ms" => {
                 self.connect_timeout = match value.parse() {
                     _ if value.is_empty() => None,
@@ -130,6 +150,7 @@ mod tests {
         for name in TILEDB_NAMES {
             let value = match name {
                 "vfs.s3.scheme" => "http",
+                "vfs.s3.sse" => "kms",
                 "vfs.s3.connect_timeout_ms" => "1500",
                 "vfs.s3.no_sign_request" | "vfs.s3.requester_pays" => "true",
                 "vfs.s3.use_virtual_addressing" => "false",
@@ -141,11 +162,12 @@ mod tests {
         assert_eq!(options.virtual_addressing, Some(false));
         options.set_tiledb("vfs.s3.region", "").unwrap();
         assert_eq!(options.region, None);
-        let error = options.set_tiledb("vfs.s3.sse", "aes256").unwrap_err();
+        let error = options.set_tiledb("vfs.s3.ca_file", "x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert!(error.to_string().starts_with("vfs.s3.sse: expected one of"), "{error}");
+        assert!(error.to_string().starts_with("vfs.s3.ca_file: expected one of"), "{error}");
         for (name, value) in [
             ("vfs.s3.scheme", "ftp"),
+            ("vfs.s3.sse", "rot13"),
             ("vfs.s3.no_sign_request", "yes"),
             ("vfs.s3.connect_timeout_ms", "-1"),
         ] {

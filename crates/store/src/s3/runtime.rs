@@ -13,7 +13,7 @@ const THREADS: usize = 2;
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
 /// The runtime, which begins when it is first asked for and ends with the process.
-pub(super) fn runtime() -> Result<&'static Runtime> {
+pub(crate) fn runtime() -> Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
@@ -28,6 +28,6 @@ pub(super) fn runtime() -> Result<&'static Runtime> {
 }
 
 /// Runs `future` to its end, on a thread that is none of the runtime's.
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
     Ok(runtime()?.block_on(future))
 }

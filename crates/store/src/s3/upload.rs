@@ -67,7 +67,9 @@ impl S3Writer {
         let runtime = runtime::runtime()?;
         if self.upload.is_none() {
             let upload = runtime
-                .block_on(self.bucket.s3.put_multipart_opts(&self.path, Default::default()))
+                .block_on(
+                    self.bucket.s3.put_multipart_opts(&self.path, self.bucket.attributes().into()),
+                )
                 .map_err(|error| self.failed(&error))?;
             self.upload = Some(upload);
         }
@@ -123,7 +125,7 @@ impl ObjectWriter for S3Writer {
             let put = self.bucket.s3.put_opts(
                 &self.path,
                 PutPayload::from(Bytes::from(last)),
-                Default::default(),
+                self.bucket.attributes().into(),
             );
             runtime::wait(put)?.map_err(|error| self.failed(&error))?;
             return Ok(());

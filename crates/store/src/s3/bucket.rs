@@ -1,6 +1,7 @@
 //! A bucket: where it is, and with which credentials it is reached.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,11 +15,18 @@ use super::chain::{self, Chain};
 use super::failure;
 use super::http::PatientConnector;
 use super::options::{self, S3Options};
+use super::renewal::Renewal;
 use super::runtime;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// How often a request is sent, where the user has not chosen.
+const TRIES: u32 = 9;
+
+/// Requests that began so long ago are not sent again.
+const RETRIED: Duration = Duration::from_secs(60);
 
 /// Where the region is not known, any endpoint of AWS tells it.
 const ANY_REGION: &str = "us-east-1";
@@ -28,10 +36,14 @@ const ANY_REGION: &str = "us-east-1";
 pub(super) struct Bucket {
     pub(super) name: String,
     pub(super) s3: AmazonS3,
+    /// For the calls that `s3` lacks.
+    pub(super) http: HttpClient,
     /// The endpoint, for messages.
     pub(super) endpoint: String,
     /// Whose credentials are used, for messages.
     pub(super) identity: String,
+    /// Whether it is known that the server keeps an object that was not to be replaced.
+    conditional: AtomicBool,
 }
 
 /// The buckets that are open, with the options that they were opened with.
@@ -43,6 +55,15 @@ struct Opened {
 }
 
 impl Bucket {
+    /// Whether the server is known to keep an object that was not to be replaced. AWS does.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.conditional.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn found_conditional(&self) {
+        self.conditional.store(true, Ordering::Relaxed);
+    }
+
     /// Opens a bucket. At AWS one request finds its region.
     pub(super) fn open(name: &str) -> Result<Arc<Self>> {
         check_name(name)?;
@@ -87,14 +108,30 @@ impl Bucket {
         let payer = options.requester_pays.unwrap_or_else(|| {
             env("AWS_REQUEST_PAYER").is_some_and(|payer| payer.eq_ignore_ascii_case("requester"))
         });
+        let client = client.with_allow_http(endpoint.starts_with("http://"));
+        let unsigned = options.no_sign_request.unwrap_or_else(|| {
+            let yes = |text: String| ["1", "true", "yes"].contains(&&*text.to_ascii_lowercase());
+            env("AWS_NO_SIGN_REQUEST").is_some_and(yes)
+        });
+        let is_static = unsigned || options.access_key_id.is_some();
+        let connector = PatientConnector {
+            silence: options.request_timeout,
+            renewal: (!is_static).then(|| Renewal {
+                credentials: Arc::clone(&chain.credentials),
+                region: region.clone(),
+            }),
+        };
+        let object = format!("s3://{name}");
+        let cannot = |error| failure::unexpected(&object, "cannot be opened", &error);
+        let http = connector.connect(&client).map_err(cannot)?;
         let builder = AmazonS3Builder::new()
             .with_bucket_name(name)
             .with_region(region)
             .with_endpoint(url)
             .with_virtual_hosted_style_request(virtual_host)
             .with_request_payer(payer)
-            .with_client_options(client.with_allow_http(endpoint.starts_with("http://")))
-            .with_http_connector(PatientConnector)
+            .with_client_options(client)
+            .with_http_connector(connector)
             .with_checksum_algorithm(Checksum::SHA256)
             .with_retry(RetryConfig {
                 backoff: BackoffConfig {
@@ -102,14 +139,19 @@ impl Bucket {
                     max_backoff: Duration::from_secs(5),
                     base: 2.,
                 },
-                max_retries: 8,
-                retry_timeout: Duration::from_secs(60),
+                max_retries: options.tries.unwrap_or(TRIES) as usize - 1,
+                retry_timeout: RETRIED,
             });
-        let (builder, identity) = identify(builder, options, chain)?;
-        let s3 = builder.build().map_err(|error| {
-            failure::unexpected(&format!("s3://{name}"), "cannot be opened", &error)
-        })?;
-        Ok(Self { name: name.to_owned(), s3, endpoint, identity })
+        let (builder, identity) = identify(builder, options, chain, unsigned)?;
+        let s3 = builder.build().map_err(cannot)?;
+        Ok(Self {
+            name: name.to_owned(),
+            s3,
+            http,
+            endpoint,
+            identity,
+            conditional: AtomicBool::new(!is_custom),
+        })
     }
 }
 
@@ -118,11 +160,8 @@ fn identify(
     builder: AmazonS3Builder,
     options: &S3Options,
     chain: Chain,
+    unsigned: bool,
 ) -> Result<(AmazonS3Builder, String)> {
-    let unsigned = options.no_sign_request.unwrap_or_else(|| {
-        env("AWS_NO_SIGN_REQUEST")
-            .is_some_and(|text| ["1", "true", "yes"].contains(&text.to_ascii_lowercase().as_str()))
-    });
     if unsigned {
         return Ok((builder.with_skip_signature(true), "no credentials".to_owned()));
     }
@@ -155,7 +194,7 @@ fn identify(
 /// The region of a bucket at AWS, which tells it to anybody.
 async fn discover(name: &str, hint: &str, client: &ClientOptions) -> Result<String> {
     let object = format!("s3://{name}");
-    let http = PatientConnector
+    let http = PatientConnector::default()
         .connect(client)
         .map_err(|error| failure::unexpected(&object, "cannot be opened", &error))?;
     region_at(&http, &object, name, &aws_endpoint(hint))
@@ -283,7 +322,7 @@ mod tests {
         let ask = |answer| {
             let (endpoint, thread) = answer_once(answer);
             let found = runtime::wait(async {
-                let http = PatientConnector.connect(&options).unwrap();
+                let http = PatientConnector::default().connect(&options).unwrap();
                 region_at(&http, "s3://b", "b", &endpoint).await
             });
             assert!(thread.join().unwrap().starts_with("HEAD /b HTTP/1.1\r\n"));

@@ -14,6 +14,7 @@ use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::tls;
@@ -109,8 +110,44 @@ impl std::fmt::Debug for Kept {
 }
 
 impl Kept {
+    fn new(found: &Credentials) -> Self {
+        let credential = Arc::new(AwsCredential {
+            key_id: found.access_key_id().to_owned(),
+            secret_key: found.secret_access_key().to_owned(),
+            token: found.session_token().map(str::to_owned),
+        });
+        Self { credential, ends: found.expiry() }
+    }
+
+    fn is(&self, key: &str, token: Option<&str>) -> bool {
+        self.credential.key_id == key && self.credential.token.as_deref() == token
+    }
+
     fn lasts(&self, more: Duration) -> bool {
         self.ends.is_none_or(|ends| ends > SystemTime::now() + more)
+    }
+}
+
+impl ChainCredentials {
+    /// Credentials instead of some that a server says have ended; `None` where the sources have no others.
+    pub(super) async fn instead_of(
+        &self,
+        key: &str,
+        token: Option<&str>,
+    ) -> Option<Arc<AwsCredential>> {
+        let mut kept = self.kept.lock().await;
+        // Of many requests that are refused at once, the first asks.
+        if let Some(kept) = kept.as_ref().filter(|kept| !kept.is(key, token)) {
+            return Some(Arc::clone(&kept.credential));
+        }
+        let found = timeout(ALL_SOURCES, self.provider.provide_credentials()).await;
+        let found = Kept::new(&found.ok()?.ok()?);
+        if found.is(key, token) {
+            return None;
+        }
+        let credential = Arc::clone(&found.credential);
+        *kept = Some(found);
+        Some(credential)
     }
 }
 
@@ -155,12 +192,9 @@ impl CredentialProvider for ChainCredentials {
         let old = old.filter(|found| found.lasts(Duration::ZERO));
         match (found, old) {
             (Ok(Ok(found)), _) => {
-                let credential = Arc::new(AwsCredential {
-                    key_id: found.access_key_id().to_owned(),
-                    secret_key: found.secret_access_key().to_owned(),
-                    token: found.session_token().map(str::to_owned),
-                });
-                *kept = Some(Kept { credential: Arc::clone(&credential), ends: found.expiry() });
+                let found = Kept::new(&found);
+                let credential = Arc::clone(&found.credential);
+                *kept = Some(found);
                 Ok(credential)
             }
             (_, Some(old)) => Ok(old.credential),

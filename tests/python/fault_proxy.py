@@ -19,6 +19,7 @@ Faults, of the n-th request and following that fit a rule:
 `short`                     half of the answer's body, with a Content-Length that says that is all
 `corrupt`                   a byte in the middle of the answer's body is another
 `corrupt-upload`            a byte in the middle of the request's body is another
+`late`                      the answer comes a fiftieth of a second later
 `slow`                      the answer comes in eight pieces, over half a second
 """
 
@@ -38,7 +39,7 @@ ANSWERS = {
     "503": (503, ERROR.format("SlowDown")),
     "expired": (400, ERROR.format("ExpiredToken")),
 }
-FAULTS = {*ANSWERS, *"refuse silent lost lost-close reset cut stall short corrupt corrupt-upload slow".split()}
+FAULTS = {*ANSWERS, *"refuse silent lost lost-close reset cut stall short corrupt corrupt-upload slow late".split()}
 
 
 @dataclass
@@ -172,7 +173,8 @@ class FaultProxy:
         if fault in ANSWERS:
             request.status, text = ANSWERS[fault]
             body = b"" if request.method == "HEAD" else text.encode()
-            head = f"HTTP/1.1 {request.status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
+            head = f"HTTP/1.1 {request.status} Fault\r\nContent-Type: application/xml\r\nETag: \"0\"\r\n"
+            head += f"Content-Length: {len(body)}\r\n\r\n"
             client.sendall(head.encode() + body)
             return True
         if fault == "refuse":
@@ -189,6 +191,9 @@ class FaultProxy:
         request.status = int(answer.head.split(b" ", 2)[1])
         half = len(answer.body) // 2
         match fault:
+            case "late":
+                time.sleep(0.02)
+                client.sendall(answer.head + answer.body)
             case "lost":
                 return reset(client)
             case "lost-close":

@@ -322,47 +322,48 @@ def test_credentials_that_end_for_good(command, faulty, expected, tmp_path):
 
 
 def start(vacuole, store, h5ad):
-    command = [str(vacuole.path), "ingest", store, str(h5ad), "--measurement", "RNA", "--jobs", "1"]
+    command = [str(vacuole.path), "ingest", store, str(h5ad), "--measurement", "RNA"]
     nowhere = subprocess.DEVNULL
     return subprocess.Popen(command, env=vacuole.environment, stdin=nowhere, stdout=nowhere, stderr=nowhere)
 
 
-def test_killed_anywhere(faulty, clean, vacuole, s3, noise, tmp_path):
-    """Killed at twenty moments, the same command gives what it would have given; what was recorded is not sent again, and
+@pytest.mark.parametrize("seed", [21, 22])
+def test_killed_anywhere(seed, faulty, clean, vacuole, s3, noise, tmp_path):
+    """Killed at ten moments for each seed, the same command gives what it would have given; what was recorded is not sent again, and
     no upload is left."""
     there, proxy = faulty
-    vacuole.ingest(tmp_path / "here", noise)
     # Slower than the machine is, so that moments differ.
-    proxy.add("slow", method="PUT", times=None)
+    proxy.add("late", method="PUT", times=None)
     begun = time.monotonic()
-    there.ingest(f"{ROOT}/killed/whole", noise)
+    there.ingest(f"{ROOT}/killed/{seed}", noise)
     seconds = time.monotonic() - begun
-    rng = np.random.default_rng(21)
-    killed = resumed = left = 0
-    for i, moment in enumerate(np.sort(rng.uniform(0.05 * seconds, seconds, 20))):
-        store = f"{ROOT}/killed/{i}"
+    rng = np.random.default_rng(seed)
+    killed = resumed = 0
+    for i, moment in enumerate(np.sort(rng.uniform(0.05 * seconds, seconds, 10))):
+        name = f"faults/killed/{seed}-{i}"
+        store = f"s3://{BUCKET}/{name}"
+        proxy.clear()
+        proxy.add("late", method="PUT", times=None)
         process = start(there, store, noise)
         try:
             process.wait(moment)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
-        left += len(s3.uploads(f"faults/killed/{i}/"))
-        recorded = [key.rsplit("/")[-1].removesuffix(".json") for key in s3.keys(f"faults/killed/{i}/__vacuole/done/")]
-        before = len(proxy.log())
-        clean.within(there.environment).ingest(store, noise)
-        again = [r.target for r in proxy.log()[before:] if r.method in ("PUT", "POST") and "/__fragments/" in r.target]
+        recorded = [key.rsplit("/")[-1].removesuffix(".json") for key in s3.keys(f"{name}/__vacuole/done/")]
+        proxy.clear()
+        there.ingest(store, noise)
+        again = [r.target for r in proxy.log() if r.method in ("PUT", "POST") and "/__fragments/" in r.target]
         resumed += len(recorded) > 0
         assert not [target for target in again if any(unit in target for unit in recorded)]
         clean("verify", store)
-        assert s3.uploads(f"faults/killed/{i}/") == []
-        folders = {key.split("/")[4] for key in s3.keys(f"faults/killed/{i}/__vacuole/")}
+        assert s3.uploads(f"{name}/") == []
+        folders = {key.split("/")[4] for key in s3.keys(f"{name}/__vacuole/")}
         assert folders == {"anndata", "digests", "ingests"}
-        if i % 10 == 0:
-            environment = clean.environment
-            clean.within(environment)("export", store, tmp_path / f"{i}.h5ad")
+        if i % 5 == 0:
+            clean("export", store, tmp_path / f"{i}.h5ad")
             same_anndata(noise, tmp_path / f"{i}.h5ad", canonical=True)
-    assert killed >= 15 and resumed > 0
+    assert killed >= 6 and resumed > 0
 
 
 def test_uploads_that_a_killed_ingest_left(faulty, clean, s3, noise):

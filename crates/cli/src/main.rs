@@ -40,6 +40,7 @@ enum Command {
     Query(commands::query::Arguments),
     Export(commands::export::Arguments),
     Verify(commands::verify::Arguments),
+    Bucket(commands::bucket::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
         Command::Query(arguments) => commands::query::run(arguments, &output),
         Command::Export(arguments) => commands::export::run(arguments, &output),
         Command::Verify(arguments) => commands::verify::run(arguments, &output),
+        Command::Bucket(arguments) => commands::bucket::run(arguments, &output),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

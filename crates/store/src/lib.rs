@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub use error::{Error, ErrorKind, Result};
 pub use local::LocalStore;
-pub use s3::{S3Options, S3Store, configure};
+pub use s3::{S3Options, S3Store, configure, doctor};
 pub use uri::Uri;
 
 /// The folder below a store's root in which everything lives that TileDB does not know.

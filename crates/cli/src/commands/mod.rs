@@ -1,5 +1,6 @@
 //! One file for each subcommand: its arguments, and what it does.
 
+pub(crate) mod bucket;
 pub(crate) mod count;
 pub(crate) mod export;
 pub(crate) mod ingest;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, Checksum};
+use object_store::aws::{
+    AmazonS3, AmazonS3Builder, AwsCredential, AwsCredentialProvider, Checksum,
+};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody,
 };
@@ -40,6 +42,7 @@ pub(super) struct Bucket {
     pub(super) http: HttpClient,
     /// The endpoint, for messages.
     pub(super) endpoint: String,
+    pub(super) region: String,
     /// Whose credentials are used, for messages.
     pub(super) identity: String,
     /// Whether it is known that the server keeps an object that was not to be replaced.
@@ -81,24 +84,20 @@ impl Bucket {
     }
 
     async fn connect(name: &str, options: &S3Options) -> Result<Self> {
-        let chain = chain::load(options.region.as_deref()).await;
+        let place = Place::find(name, options).await?;
         let client = ClientOptions::new()
             .with_connect_timeout(options.connect_timeout.unwrap_or(CONNECT))
             // Deadlines are those of `http`, which grow with what is sent.
             .with_timeout_disabled();
-        let custom = match options.endpoint.as_deref().or(chain.endpoint.as_deref()) {
-            Some(endpoint) => Some(endpoint_uri(endpoint, options.scheme.as_deref())?),
-            None => None,
-        };
-        let (endpoint, region) = match custom {
-            Some(endpoint) => (endpoint, chain.region.clone().unwrap_or(ANY_REGION.to_owned())),
-            None => {
-                let hint = chain.region.as_deref().unwrap_or(ANY_REGION);
-                let region = discover(name, hint, &client).await?;
+        let hint = place.region.clone().unwrap_or(ANY_REGION.to_owned());
+        let (endpoint, region) = match place.is_custom {
+            true => (place.endpoint.clone(), hint),
+            false => {
+                let region = discover(name, &hint, &client).await?;
                 (aws_endpoint(&region), region)
             }
         };
-        let is_custom = options.endpoint.is_some() || chain.endpoint.is_some();
+        let is_custom = place.is_custom;
         // A host name has no dots in the part that a certificate leaves open.
         let virtual_host = options.virtual_addressing.unwrap_or(!is_custom && !name.contains('.'));
         let url = match virtual_host {
@@ -109,15 +108,10 @@ impl Bucket {
             env("AWS_REQUEST_PAYER").is_some_and(|payer| payer.eq_ignore_ascii_case("requester"))
         });
         let client = client.with_allow_http(endpoint.starts_with("http://"));
-        let unsigned = options.no_sign_request.unwrap_or_else(|| {
-            let yes = |text: String| ["1", "true", "yes"].contains(&&*text.to_ascii_lowercase());
-            env("AWS_NO_SIGN_REQUEST").is_some_and(yes)
-        });
-        let is_static = unsigned || options.access_key_id.is_some();
         let connector = PatientConnector {
             silence: options.request_timeout,
-            renewal: (!is_static).then(|| Renewal {
-                credentials: Arc::clone(&chain.credentials),
+            renewal: (!place.is_static).then(|| Renewal {
+                credentials: Arc::clone(&place.chain.credentials),
                 region: region.clone(),
             }),
         };
@@ -126,7 +120,7 @@ impl Bucket {
         let http = connector.connect(&client).map_err(cannot)?;
         let builder = AmazonS3Builder::new()
             .with_bucket_name(name)
-            .with_region(region)
+            .with_region(region.clone())
             .with_endpoint(url)
             .with_virtual_hosted_style_request(virtual_host)
             .with_request_payer(payer)
@@ -142,28 +136,66 @@ impl Bucket {
                 max_retries: options.tries.unwrap_or(TRIES) as usize - 1,
                 retry_timeout: RETRIED,
             });
-        let (builder, identity) = identify(builder, options, chain, unsigned)?;
+        let builder = match &place.credentials {
+            Some(credentials) => builder.with_credentials(Arc::clone(credentials)),
+            None => builder.with_skip_signature(true),
+        };
         let s3 = builder.build().map_err(cannot)?;
         Ok(Self {
             name: name.to_owned(),
             s3,
             http,
             endpoint,
-            identity,
+            region,
+            identity: place.identity,
             conditional: AtomicBool::new(!is_custom),
         })
     }
 }
 
-/// Chooses the credentials, and says which.
-fn identify(
-    builder: AmazonS3Builder,
-    options: &S3Options,
-    chain: Chain,
-    unsigned: bool,
-) -> Result<(AmazonS3Builder, String)> {
+/// Where a bucket is, as far as that is known without asking anybody, and with which credentials.
+pub(super) struct Place {
+    /// At AWS that of the region which is configured.
+    pub(super) endpoint: String,
+    /// Whether it is not AWS.
+    pub(super) is_custom: bool,
+    /// As configured.
+    pub(super) region: Option<String>,
+    pub(super) chain: Chain,
+    /// `None` where requests are not signed.
+    pub(super) credentials: Option<AwsCredentialProvider>,
+    /// Whose they are, for messages.
+    pub(super) identity: String,
+    /// Whether they are none of the chain's.
+    pub(super) is_static: bool,
+}
+
+impl Place {
+    pub(super) async fn find(name: &str, options: &S3Options) -> Result<Self> {
+        check_name(name)?;
+        let chain = chain::load(options.region.as_deref()).await;
+        let custom = match options.endpoint.as_deref().or(chain.endpoint.as_deref()) {
+            Some(endpoint) => Some(endpoint_uri(endpoint, options.scheme.as_deref())?),
+            None => None,
+        };
+        let is_custom = custom.is_some();
+        let region = chain.region.clone();
+        let hint = region.as_deref().unwrap_or(ANY_REGION);
+        let endpoint = custom.unwrap_or_else(|| aws_endpoint(hint));
+        let (credentials, identity) = identify(options, &chain)?;
+        let is_static = credentials.is_none() || options.access_key_id.is_some();
+        Ok(Self { endpoint, is_custom, region, chain, credentials, identity, is_static })
+    }
+}
+
+/// Chooses the credentials, and says which; `None` where requests are not signed.
+fn identify(options: &S3Options, chain: &Chain) -> Result<(Option<AwsCredentialProvider>, String)> {
+    let unsigned = options.no_sign_request.unwrap_or_else(|| {
+        env("AWS_NO_SIGN_REQUEST")
+            .is_some_and(|text| ["1", "true", "yes"].contains(&text.to_ascii_lowercase().as_str()))
+    });
     if unsigned {
-        return Ok((builder.with_skip_signature(true), "no credentials".to_owned()));
+        return Ok((None, "no credentials".to_owned()));
     }
     match (&options.access_key_id, &options.secret_access_key) {
         (Some(key), Some(secret)) => {
@@ -173,7 +205,7 @@ fn identify(
                 token: options.session_token.clone(),
             };
             let provider = StaticCredentialProvider::new(credential);
-            Ok((builder.with_credentials(Arc::new(provider)), format!("key {key} of --config")))
+            Ok((Some(Arc::new(provider)), format!("key {key} of --config")))
         }
         (None, None) => {
             let identity = match (env("AWS_ACCESS_KEY_ID"), env("AWS_PROFILE")) {
@@ -181,7 +213,8 @@ fn identify(
                 (None, Some(profile)) => format!("the credentials of profile '{profile}'"),
                 (None, None) => "the default AWS credentials".to_owned(),
             };
-            Ok((builder.with_credentials(chain.credentials), identity))
+            let credentials: AwsCredentialProvider = chain.credentials.clone();
+            Ok((Some(credentials), identity))
         }
         _ => Err(Error::new(
             ErrorKind::InvalidInput,
@@ -260,11 +293,11 @@ fn with_bucket(endpoint: &str, name: &str) -> String {
 }
 
 /// A variable of the environment, where it is set to anything.
-fn env(name: &str) -> Option<String> {
+pub(super) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if name.is_empty() || name.len() > 255 || !name.chars().all(fits) {
         let message =

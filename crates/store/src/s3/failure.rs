@@ -42,7 +42,9 @@ pub(super) fn failed(
         "ExpiredToken" | "TokenRefreshRequired" => {
             return new(
                 ErrorKind::PermissionDenied,
-                format!("{identity} are no longer valid ({said}); log in again"),
+                format!(
+                    "the credentials are no longer valid ({said}, of {identity}); log in again"
+                ),
             );
         }
         "AccessDenied" | "AllAccessDisabled" | "Forbidden" => {
@@ -97,6 +99,14 @@ fn denied(object: &str, doing: &str, bucket: &Bucket, said: &str) -> Error {
         "{doing}: {endpoint} does not allow it to {identity} ({said}); allow it there, or use other credentials"
     );
     Error::new(ErrorKind::PermissionDenied, object, message)
+}
+
+/// There are no credentials.
+pub(super) fn without_credentials(object: &str, error: &object_store::Error) -> Error {
+    match find::<NoCredentials>(error) {
+        Some(cause) => Error::new(ErrorKind::PermissionDenied, object, no_credentials(cause)),
+        None => unexpected(object, "credentials cannot be had", error),
+    }
 }
 
 /// There is nothing at the endpoint, or it does not answer.

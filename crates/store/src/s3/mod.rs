@@ -6,6 +6,7 @@
 
 mod bucket;
 mod chain;
+pub mod doctor;
 mod failure;
 mod http;
 mod mark;

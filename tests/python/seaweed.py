@@ -23,6 +23,7 @@ import boto3
 import botocore.config
 
 ADMIN = ("admin-key", "admin-secret-0123456789")
+SECOND = ("second-key", "second-secret-0123456789")
 READER = ("reader-key", "reader-secret-0123456789")
 BUCKET = "cells"
 REGION = "us-east-1"
@@ -60,6 +61,11 @@ class Server:
         """The size of every object below a prefix."""
         pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return {item["Key"]: item["Size"] for page in pages for item in page.get("Contents", [])}
+
+    def uploads(self, prefix: str = "") -> list[str]:
+        """Keys of uploads that were neither completed nor aborted."""
+        found = self.client().list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)
+        return [upload["Key"] for upload in found.get("Uploads", [])]
 
     def tiledb(self) -> dict[str, str]:
         """The configuration under which tiledbsoma reaches the server."""
@@ -110,6 +116,7 @@ def start(folder: Path) -> Server:
     config = folder / "s3.json"
     identities = [
         identity("admin", ADMIN, ["Admin", "Read", "Write", "List", "Tagging"]),
+        identity("second", SECOND, ["Admin", "Read", "Write", "List", "Tagging"]),
         identity("reader", READER, ["Read", "List"]),
     ]
     # Keys for encryption by the server, made when they are first named.

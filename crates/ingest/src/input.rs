@@ -135,5 +135,5 @@ impl ByteSource for ObjectSource {
 }
 
 fn unreadable(error: vacuole_store::Error) -> vacuole_anndata::Error {
-    vacuole_anndata::Error::io("the object cannot be read", std::io::Error::other(error))
+    vacuole_anndata::Error::io("the object cannot be read", error.into_io())
 }

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::extras;
 use crate::fingerprint::Fingerprint;
 use crate::input::Input;
-use crate::options::{IngestOptions, Progress, Resources};
+use crate::options::{IngestOptions, Progress, Resources, Silent};
 use crate::plan::{Plan, UnitRecord};
 use crate::write::{Budget, MatrixReader, Target, write_dense, write_frame, write_matrix};
 
@@ -87,7 +87,10 @@ pub fn ingest(
     let description = describe(&file, &context)?;
     let nodes = description.nodes;
     let plan = match open {
-        Some(plan) => plan,
+        Some(plan) => {
+            remove_unfinished(&*store, &plan, progress)?;
+            plan
+        }
         None => {
             let plan = Plan::new(&name, fingerprint, options, &stamp, &nodes)?;
             plan.open(&*store)?;
@@ -139,6 +142,7 @@ pub fn abort(destination: &str) -> Result<bool> {
             message: "the experiment is complete; there is nothing to abort".to_owned(),
         });
     }
+    remove_unfinished(&*store, &plan, &Silent)?;
     // Readers that look below the root see nothing of an array without its schema.
     for folder in ["ms", "obs", "__group", "__meta"] {
         store.remove_folder(folder)?;
@@ -356,6 +360,21 @@ impl Recorder<'_, '_> {
     fn finish(&mut self) -> Result<()> {
         let Some(last) = self.last.take() else { return Ok(()) };
         last.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))
+    }
+}
+
+/// Removes the unfinished objects of an earlier run of a plan. All that is large has the plan's name in its own.
+fn remove_unfinished(store: &dyn Store, plan: &Plan, progress: &dyn Progress) -> Result<()> {
+    use vacuole_store::ErrorKind;
+    match store.remove_unfinished("", &plan.uuid) {
+        // They do no harm but to the bill.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) =>
+        {
+            progress.warn(&error.to_string());
+            Ok(())
+        }
+        removed => Ok(removed.map(|_| ())?),
     }
 }
 

@@ -204,6 +204,10 @@ impl Store for RecordingStore {
         self.inner.remove_folder(folder)
     }
 
+    fn remove_unfinished(&self, folder: &str, name: &str) -> vacuole_store::Result<usize> {
+        self.inner.remove_unfinished(folder, name)
+    }
+
     fn flush(&self) -> vacuole_store::Result<()> {
         self.inner.flush()
     }

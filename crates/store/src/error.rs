@@ -74,6 +74,19 @@ impl Error {
         self.kind
     }
 
+    /// The same as an error of the system, for those that know no others.
+    pub fn into_io(self) -> io::Error {
+        let kind = match self.kind {
+            ErrorKind::NotFound => io::ErrorKind::NotFound,
+            ErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
+            ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
+            ErrorKind::NoSpace => io::ErrorKind::StorageFull,
+            ErrorKind::Truncated => io::ErrorKind::UnexpectedEof,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self)
+    }
+
     /// The object, as its URI or file name.
     pub fn object(&self) -> &str {
         &self.object

@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use checksum::Algorithm;
 pub use error::{Error, ErrorKind, Result};
 pub use local::LocalStore;
-pub use s3::{Listed, ObjectInfo, Page, S3Options, S3Store, Unfinished, configure};
+pub use s3::{Listed, ObjectInfo, Page, S3Options, S3Store, Unfinished, configure, doctor};
 pub use uri::Uri;
 
 /// The folder below a store's root in which everything lives that TileDB does not know.
@@ -84,6 +84,14 @@ pub trait Store: Debug + Send + Sync {
 
     /// Removes a folder and all that is in it; one that is not there is no error.
     fn remove_folder(&self, folder: &str) -> Result<()>;
+
+    /// Removes what writers that were killed have left of unfinished objects below a folder, of those whose path has
+    /// `name` in it. Returns how many there were. Readers see nothing of them; in a bucket they cost money.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) and [`Unsupported`](ErrorKind::Unsupported) where a server does
+    /// not let them be listed.
+    fn remove_unfinished(&self, folder: &str, name: &str) -> Result<usize>;
 
     /// Returns when everything put before survives a crash of the machine.
     fn flush(&self) -> Result<()>;

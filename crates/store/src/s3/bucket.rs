@@ -1,6 +1,7 @@
 //! A bucket: where it is, and with which credentials it is reached.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::chain::{self, Chain};
 use super::failure;
 use super::http::PatientConnector;
 use super::options::{self, S3Options};
+use super::renewal::Renewal;
 use super::runtime;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -26,6 +28,11 @@ const STORAGE_CLASS: &str = "x-amz-storage-class";
 /// What `object_store` calls the two.
 const ENCRYPTION: &str = "aws_server_side_encryption";
 const KMS_KEY_ID: &str = "aws_sse_kms_key_id";
+/// How often a request is sent, where the user has not chosen.
+const TRIES: u32 = 9;
+
+/// Requests that began so long ago are not sent again.
+const RETRIED: Duration = Duration::from_secs(60);
 
 /// Where the region is not known, any endpoint of AWS tells it.
 const ANY_REGION: &str = "us-east-1";
@@ -50,6 +57,8 @@ pub(crate) struct Bucket {
     pub(crate) endpoint: String,
     /// Whose credentials are used, for messages.
     pub(crate) identity: String,
+    /// Whether it is known that the server keeps an object that was not to be replaced.
+    conditional: AtomicBool,
 }
 
 /// The buckets that are open, with the options that they were opened with.
@@ -61,6 +70,15 @@ struct Opened {
 }
 
 impl Bucket {
+    /// Whether the server is known to keep an object that was not to be replaced. AWS does.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.conditional.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn found_conditional(&self) {
+        self.conditional.store(true, Ordering::Relaxed);
+    }
+
     /// Opens a bucket. At AWS one request finds its region.
     pub(crate) fn open(name: &str) -> Result<Arc<Self>> {
         check_name(name)?;
@@ -78,24 +96,20 @@ impl Bucket {
     }
 
     async fn connect(name: &str, options: &S3Options) -> Result<Self> {
-        let chain = chain::load(options.region.as_deref()).await;
+        let place = Place::find(name, options).await?;
         let client = ClientOptions::new()
             .with_connect_timeout(options.connect_timeout.unwrap_or(CONNECT))
             // Deadlines are those of `http`, which grow with what is sent.
             .with_timeout_disabled();
-        let custom = match options.endpoint.as_deref().or(chain.endpoint.as_deref()) {
-            Some(endpoint) => Some(endpoint_uri(endpoint, options.scheme.as_deref())?),
-            None => None,
-        };
-        let (endpoint, region) = match custom {
-            Some(endpoint) => (endpoint, chain.region.clone().unwrap_or(ANY_REGION.to_owned())),
-            None => {
-                let hint = chain.region.as_deref().unwrap_or(ANY_REGION);
-                let region = discover(name, hint, &client).await?;
+        let hint = place.region.clone().unwrap_or(ANY_REGION.to_owned());
+        let (endpoint, region) = match place.is_custom {
+            true => (place.endpoint.clone(), hint),
+            false => {
+                let region = discover(name, &hint, &client).await?;
                 (aws_endpoint(&region), region)
             }
         };
-        let is_custom = options.endpoint.is_some() || chain.endpoint.is_some();
+        let is_custom = place.is_custom;
         // A host name has no dots in the part that a certificate leaves open.
         let virtual_host = options.virtual_addressing.unwrap_or(!is_custom && !name.contains('.'));
         let url = match virtual_host {
@@ -106,11 +120,16 @@ impl Bucket {
             env("AWS_REQUEST_PAYER").is_some_and(|payer| payer.eq_ignore_ascii_case("requester"))
         });
         let client = client.with_allow_http(endpoint.starts_with("http://"));
-        let opened = |error: object_store::Error| {
-            failure::unexpected(&format!("s3://{name}"), "cannot be opened", &error)
+        let connector = PatientConnector {
+            silence: options.request_timeout,
+            renewal: (!place.is_static).then(|| Renewal {
+                credentials: Arc::clone(&place.chain.credentials),
+                region: region.clone(),
+            }),
         };
-        let http = PatientConnector.connect(&client).map_err(opened)?;
-        let (credentials, identity) = identify(options, chain)?;
+        let object = format!("s3://{name}");
+        let cannot = |error| failure::unexpected(&object, "cannot be opened", &error);
+        let http = connector.connect(&client).map_err(cannot)?;
         let builder = AmazonS3Builder::new()
             .with_bucket_name(name)
             .with_region(region.clone())
@@ -126,22 +145,22 @@ impl Bucket {
                     max_backoff: Duration::from_secs(5),
                     base: 2.,
                 },
-                max_retries: 8,
-                retry_timeout: Duration::from_secs(60),
+                max_retries: options.tries.unwrap_or(TRIES) as usize - 1,
+                retry_timeout: RETRIED,
             });
         let encryption = [(ENCRYPTION, &options.encryption), (KMS_KEY_ID, &options.kms_key_id)];
         let mut builder = builder;
         for (name, value) in encryption {
             if let Some(value) = value {
-                let name: AmazonS3ConfigKey = name.parse().map_err(opened)?;
+                let name: AmazonS3ConfigKey = name.parse().map_err(cannot)?;
                 builder = builder.with_config(name, value);
             }
         }
-        let builder = match &credentials {
+        let builder = match &place.credentials {
             Some(credentials) => builder.with_credentials(Arc::clone(credentials)),
             None => builder.with_skip_signature(true),
         };
-        let s3 = builder.build().map_err(opened)?;
+        let s3 = builder.build().map_err(cannot)?;
         let url = if virtual_host { url } else { format!("{url}/{name}") };
         let name = name.to_owned();
         let written_with = [
@@ -156,13 +175,14 @@ impl Bucket {
             name,
             s3,
             http,
-            credentials,
+            credentials: place.credentials,
             region,
             url,
             payer,
             written_with,
             endpoint,
-            identity,
+            identity: place.identity,
+            conditional: AtomicBool::new(!is_custom),
         })
     }
 
@@ -187,8 +207,43 @@ impl HttpConnector for Connected {
     }
 }
 
+/// Where a bucket is, as far as that is known without asking anybody, and with which credentials.
+pub(super) struct Place {
+    /// At AWS that of the region which is configured.
+    pub(super) endpoint: String,
+    /// Whether it is not AWS.
+    pub(super) is_custom: bool,
+    /// As configured.
+    pub(super) region: Option<String>,
+    pub(super) chain: Chain,
+    /// `None` where requests are not signed.
+    pub(super) credentials: Option<AwsCredentialProvider>,
+    /// Whose they are, for messages.
+    pub(super) identity: String,
+    /// Whether they are none of the chain's.
+    pub(super) is_static: bool,
+}
+
+impl Place {
+    pub(super) async fn find(name: &str, options: &S3Options) -> Result<Self> {
+        check_name(name)?;
+        let chain = chain::load(options.region.as_deref()).await;
+        let custom = match options.endpoint.as_deref().or(chain.endpoint.as_deref()) {
+            Some(endpoint) => Some(endpoint_uri(endpoint, options.scheme.as_deref())?),
+            None => None,
+        };
+        let is_custom = custom.is_some();
+        let region = chain.region.clone();
+        let hint = region.as_deref().unwrap_or(ANY_REGION);
+        let endpoint = custom.unwrap_or_else(|| aws_endpoint(hint));
+        let (credentials, identity) = identify(options, &chain)?;
+        let is_static = credentials.is_none() || options.access_key_id.is_some();
+        Ok(Self { endpoint, is_custom, region, chain, credentials, identity, is_static })
+    }
+}
+
 /// Chooses the credentials, and says which; `None` where requests are not signed.
-fn identify(options: &S3Options, chain: Chain) -> Result<(Option<AwsCredentialProvider>, String)> {
+fn identify(options: &S3Options, chain: &Chain) -> Result<(Option<AwsCredentialProvider>, String)> {
     let unsigned = options.no_sign_request.unwrap_or_else(|| {
         env("AWS_NO_SIGN_REQUEST")
             .is_some_and(|text| ["1", "true", "yes"].contains(&text.to_ascii_lowercase().as_str()))
@@ -212,7 +267,8 @@ fn identify(options: &S3Options, chain: Chain) -> Result<(Option<AwsCredentialPr
                 (None, Some(profile)) => format!("the credentials of profile '{profile}'"),
                 (None, None) => "the default AWS credentials".to_owned(),
             };
-            Ok((Some(chain.credentials), identity))
+            let credentials: AwsCredentialProvider = chain.credentials.clone();
+            Ok((Some(credentials), identity))
         }
         _ => Err(Error::new(
             ErrorKind::InvalidInput,
@@ -225,7 +281,7 @@ fn identify(options: &S3Options, chain: Chain) -> Result<(Option<AwsCredentialPr
 /// The region of a bucket at AWS, which tells it to anybody.
 async fn discover(name: &str, hint: &str, client: &ClientOptions) -> Result<String> {
     let object = format!("s3://{name}");
-    let http = PatientConnector
+    let http = PatientConnector::default()
         .connect(client)
         .map_err(|error| failure::unexpected(&object, "cannot be opened", &error))?;
     region_at(&http, &object, name, &aws_endpoint(hint))
@@ -291,11 +347,11 @@ fn with_bucket(endpoint: &str, name: &str) -> String {
 }
 
 /// A variable of the environment, where it is set to anything.
-fn env(name: &str) -> Option<String> {
+pub(super) fn env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if name.is_empty() || name.len() > 255 || !name.chars().all(fits) {
         let message =
@@ -353,7 +409,7 @@ mod tests {
         let ask = |answer| {
             let (endpoint, thread) = answer_once(answer);
             let found = runtime::wait(async {
-                let http = PatientConnector.connect(&options).unwrap();
+                let http = PatientConnector::default().connect(&options).unwrap();
                 region_at(&http, "s3://b", "b", &endpoint).await
             });
             assert!(thread.join().unwrap().starts_with("HEAD /b HTTP/1.1\r\n"));

@@ -14,6 +14,8 @@ use aws_config::environment::region::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::tls;
@@ -99,6 +101,7 @@ pub(super) struct ChainCredentials {
 struct Kept {
     credential: Arc<AwsCredential>,
     ends: Option<SystemTime>,
+    source: Option<&'static str>,
 }
 
 /// What is printed ends up in logs.
@@ -109,8 +112,77 @@ impl std::fmt::Debug for Kept {
 }
 
 impl Kept {
+    fn new(found: &Credentials) -> Self {
+        let credential = Arc::new(AwsCredential {
+            key_id: found.access_key_id().to_owned(),
+            secret_key: found.secret_access_key().to_owned(),
+            token: found.session_token().map(str::to_owned),
+        });
+        Self { credential, ends: found.expiry(), source: source(found) }
+    }
+
+    fn is(&self, key: &str, token: Option<&str>) -> bool {
+        self.credential.key_id == key && self.credential.token.as_deref() == token
+    }
+
     fn lasts(&self, more: Duration) -> bool {
         self.ends.is_none_or(|ends| ends > SystemTime::now() + more)
+    }
+}
+
+/// What gave credentials.
+fn source(found: &Credentials) -> Option<&'static str> {
+    use AwsCredentialFeature as Feature;
+    let features: &Vec<Feature> = found.get_property()?;
+    features.iter().find_map(|feature| {
+        Some(match feature {
+            Feature::CredentialsEnvVars => "the environment (AWS_ACCESS_KEY_ID)",
+            Feature::CredentialsProfileProcess | Feature::CredentialsProcess => {
+                "a credential process of the profile"
+            }
+            Feature::CredentialsProfileSso | Feature::CredentialsSso => "single sign-on",
+            Feature::CredentialsEnvVarsStsWebIdToken
+            | Feature::CredentialsStsAssumeRoleWebId
+            | Feature::CredentialsProfileStsWebIdToken => "a web identity token",
+            Feature::CredentialsStsAssumeRole => "a role that was assumed",
+            Feature::CredentialsHttp => "the container's metadata service",
+            Feature::CredentialsImds => "the instance's metadata service (IMDS)",
+            Feature::CredentialsProfileLogin | Feature::CredentialsLogin => "a login",
+            Feature::CredentialsProfile
+            | Feature::CredentialsProfileSourceProfile
+            | Feature::CredentialsProfileNamedProvider => {
+                "a profile of the AWS configuration files"
+            }
+            _ => return None,
+        })
+    })
+}
+
+impl ChainCredentials {
+    /// What gave the credentials that are used now, where that is known.
+    pub(super) async fn source(&self) -> Option<&'static str> {
+        self.kept.lock().await.as_ref()?.source
+    }
+
+    /// Credentials instead of some that a server says have ended; `None` where the sources have no others.
+    pub(super) async fn instead_of(
+        &self,
+        key: &str,
+        token: Option<&str>,
+    ) -> Option<Arc<AwsCredential>> {
+        let mut kept = self.kept.lock().await;
+        // Of many requests that are refused at once, the first asks.
+        if let Some(kept) = kept.as_ref().filter(|kept| !kept.is(key, token)) {
+            return Some(Arc::clone(&kept.credential));
+        }
+        let found = timeout(ALL_SOURCES, self.provider.provide_credentials()).await;
+        let found = Kept::new(&found.ok()?.ok()?);
+        if found.is(key, token) {
+            return None;
+        }
+        let credential = Arc::clone(&found.credential);
+        *kept = Some(found);
+        Some(credential)
     }
 }
 
@@ -155,12 +227,9 @@ impl CredentialProvider for ChainCredentials {
         let old = old.filter(|found| found.lasts(Duration::ZERO));
         match (found, old) {
             (Ok(Ok(found)), _) => {
-                let credential = Arc::new(AwsCredential {
-                    key_id: found.access_key_id().to_owned(),
-                    secret_key: found.secret_access_key().to_owned(),
-                    token: found.session_token().map(str::to_owned),
-                });
-                *kept = Some(Kept { credential: Arc::clone(&credential), ends: found.expiry() });
+                let found = Kept::new(&found);
+                let credential = Arc::clone(&found.credential);
+                *kept = Some(found);
                 Ok(credential)
             }
             (_, Some(old)) => Ok(old.credential),

@@ -42,7 +42,9 @@ pub(super) fn failed(
         "ExpiredToken" | "TokenRefreshRequired" => {
             return new(
                 ErrorKind::PermissionDenied,
-                format!("{identity} are no longer valid ({said}); log in again"),
+                format!(
+                    "the credentials are no longer valid ({said}, of {identity}); log in again"
+                ),
             );
         }
         "AccessDenied" | "AllAccessDisabled" | "Forbidden" => {
@@ -99,12 +101,17 @@ fn denied(object: &str, doing: &str, bucket: &Bucket, said: &str) -> Error {
     Error::new(ErrorKind::PermissionDenied, object, message)
 }
 
+/// There are no credentials.
+pub(super) fn without_credentials(object: &str, error: &object_store::Error) -> Error {
+    match find::<NoCredentials>(error) {
+        Some(cause) => Error::new(ErrorKind::PermissionDenied, object, no_credentials(cause)),
+        None => unexpected(object, "credentials cannot be had", error),
+    }
+}
+
 /// There is nothing at the endpoint, or it does not answer.
 pub(super) fn unreachable(object: &str, endpoint: &str, error: &HttpError) -> Error {
-    let mut cause: &(dyn StdError + 'static) = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
+    let cause = innermost(error);
     let message = format!(
         "cannot be reached at {endpoint}: {cause}; check the network, and AWS_ENDPOINT_URL_S3 or the profile's endpoint_url"
     );
@@ -141,8 +148,19 @@ fn no_credentials(cause: &NoCredentials) -> String {
     }
 }
 
+/// What an error began with.
+pub(super) fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause
+}
+
 /// A cause of a type.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+pub(super) fn find<'a, T: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref() {
@@ -154,9 +172,21 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 }
 
 /// What an element of the answer holds.
-fn tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
     rest.split_once(&format!("</{name}>")).map(|(found, _)| found.trim())
+}
+
+/// What each of the elements of a name holds.
+pub(super) fn elements<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (_, after) = rest.split_once(&begin)?;
+        let (found, next) = after.split_once(&end)?;
+        rest = next;
+        Some(found)
+    })
 }
 
 #[cfg(test)]

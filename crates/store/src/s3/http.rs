@@ -1,54 +1,72 @@
 //! Requests that end: each has a deadline, and an endpoint that has never answered is soon given up.
 //!
-//! `object_store` sends a failed request again, with growing and random pauses. That is right for a server that is
-//! busy, and wrong for an address where there is none: until the first answer there are few attempts here, and none
-//! after them.
+//! `object_store` sends a failed request again, with growing and random pauses. What it cannot know is decided here:
+//! that there is nothing at an address (`endpoint`), that an answer which breaks off is none (`body`), that credentials
+//! can be renewed (`super::renewal`), and which requests may be sent again when nobody knows whether they were done.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+mod body;
+mod endpoint;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http::{Method, StatusCode};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService, ReqwestConnector,
 };
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-/// How long an endpoint that has never answered may take, all attempts together.
-const FIRST_ANSWER: Duration = Duration::from_secs(8);
+use super::failure::tag;
+use super::renewal::Renewal;
+use body::Watched;
+use endpoint::Endpoint;
 
-/// The pauses between attempts to connect to such an endpoint.
-const FIRST_PAUSES: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(600)];
+/// How long an endpoint that has answered before may take to begin the answer to a question, which can be asked again.
+const QUESTION: Duration = Duration::from_secs(10);
 
-/// How long an endpoint that has answered before may take to begin its answer, and to go on with it. Losers of a
-/// race between conditional writes have been seen to wait for five seconds.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long it may take to begin its answer where it has to change something. Losers of a race between conditional
+/// writes have been seen to wait for five seconds.
+const CHANGE: Duration = Duration::from_secs(30);
 
 /// The slowest upload that is waited for, in bytes per second.
 const SLOWEST: u64 = 64 << 10;
 
+/// The pauses before a request is sent again that did not arrive as it was sent.
+const AGAIN: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_millis(800), Duration::from_secs(2)];
+
+/// What a server says of a request that has not reached it whole. To `object_store` these are mistakes of the caller.
+const NOT_ARRIVED: [&str; 5] = [
+    "RequestTimeout",
+    "IncompleteBody",
+    "BadDigest",
+    "XAmzContentSHA256Mismatch",
+    "XAmzContentChecksumMismatch",
+];
+
 /// Makes clients whose requests end.
-#[derive(Debug)]
-pub(super) struct PatientConnector;
+#[derive(Clone, Debug, Default)]
+pub(super) struct PatientConnector {
+    /// How long an endpoint that has answered before may be silent, where the user has chosen.
+    pub(super) silence: Option<Duration>,
+    /// Credentials in the place of those that have ended.
+    pub(super) renewal: Option<Renewal>,
+}
 
 impl HttpConnector for PatientConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         // Fails where a provider is set already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Patient { client, answered: AtomicBool::new(false) }))
+        Ok(HttpClient::new(Patient { client, with: self.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct Patient {
     client: HttpClient,
-    answered: AtomicBool,
+    with: PatientConnector,
 }
 
 /// Why a request was given up.
@@ -57,94 +75,182 @@ struct NoAnswer(Duration);
 
 impl std::fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no answer within {} s", self.0.as_secs())
+        let seconds = self.0.as_secs_f64().ceil();
+        write!(f, "no answer within {seconds} s")
     }
 }
 
 impl std::error::Error for NoAnswer {}
 
+/// A change that may have been made, as its answer was lost: whoever asked for it has to look.
+#[derive(Debug)]
+pub(super) struct Lost(HttpError);
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the answer was lost: {}", self.0)
+    }
+}
+
+impl std::error::Error for Lost {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 #[async_trait]
 impl HttpService for Patient {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let upload = Duration::from_secs(request.body().content_length() as u64 / SLOWEST);
-        let answer = if self.answered.load(Ordering::Relaxed) {
-            let limit = ANSWER + upload;
-            let answer = timeout(limit, self.client.execute(request)).await;
-            answer.unwrap_or_else(|_| Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(limit))))
-        } else {
-            let limit = FIRST_ANSWER + upload;
-            let answer = timeout(limit, self.first(request)).await;
-            answer.unwrap_or_else(|_| Err(HttpError::new(HttpErrorKind::Unknown, NoAnswer(limit))))
-        }?;
-        self.answered.store(true, Ordering::Relaxed);
-        let watched = |body| HttpResponseBody::new(Watched::new(body));
-        Ok(answer.map(watched))
+        let repeat = Repeat::of(&request);
+        let mut request = request;
+        let mut pauses = AGAIN.iter();
+        let mut renewed = false;
+        loop {
+            let answer = match self.exchange(&request).await {
+                Ok(answer) if answer.status().is_success() => return Ok(answer),
+                Ok(answer) => answer,
+                Err(error) => return Err(repeat.error(error)),
+            };
+            let (parts, body) = answer.into_parts();
+            // An error's body is here already, so this cannot fail.
+            let body = body.bytes().await?;
+            let text = String::from_utf8_lossy(&body);
+            let code = tag(&text, "Code").unwrap_or_default();
+            if ["ExpiredToken", "TokenRefreshRequired"].contains(&code)
+                && !renewed
+                && let Some(renewal) = &self.with.renewal
+                && renewal.sign_again(&mut request).await
+            {
+                renewed = true;
+                continue;
+            }
+            if parts.status == StatusCode::BAD_REQUEST
+                && NOT_ARRIVED.contains(&code)
+                && let Some(pause) = pauses.next()
+            {
+                sleep(*pause).await;
+                continue;
+            }
+            return Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(body)));
+        }
     }
 }
 
 impl Patient {
-    /// A request to an endpoint that may not exist. Its errors are none that are tried again.
-    async fn first(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let begun = Instant::now();
-        let mut pauses = FIRST_PAUSES.iter();
-        loop {
-            match self.client.execute(request.clone()).await {
-                Err(error) if error.kind() == HttpErrorKind::Connect => {
-                    match pauses.next() {
-                        // Where connecting takes seconds, it is not worth a second attempt.
-                        Some(pause) if begun.elapsed() < Duration::from_secs(2) => {
-                            sleep(*pause).await;
-                        }
-                        _ => return Err(HttpError::new(HttpErrorKind::Unknown, error)),
-                    }
-                }
-                Err(error) => return Err(HttpError::new(HttpErrorKind::Unknown, error)),
-                answer => return answer,
+    /// Sends a request once, or a few times where nobody has ever answered, and reads the answer unless it is an object.
+    async fn exchange(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
+        let endpoint = Endpoint::of(request.uri());
+        let upload = Duration::from_secs(request.body().content_length() as u64 / SLOWEST);
+        let is_question = matches!(*request.method(), Method::GET | Method::HEAD);
+        let chosen = if is_question { QUESTION } else { CHANGE };
+        let silence = self.with.silence.unwrap_or(chosen);
+        let limit = silence + upload;
+        let answer = if endpoint.has_answered() {
+            let answer = timeout(limit, self.client.execute(request.clone())).await;
+            answer.unwrap_or_else(|_| Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(limit))))
+        } else if is_question {
+            endpoint.first_answer_to_question(|| self.client.execute(request.clone())).await
+        } else {
+            endpoint.first_answer(upload, || self.client.execute(request.clone())).await
+        }?;
+        endpoint.answered();
+        let (parts, body) = answer.into_parts();
+        let body = Watched::new(body, self.with.silence.unwrap_or(QUESTION));
+        let body = if parts.status.is_success() && is_object(request) {
+            HttpResponseBody::new(body)
+        } else {
+            // What breaks off is no answer: it fails here, where it can be asked for again.
+            HttpResponseBody::from(HttpResponseBody::new(body).bytes().await?)
+        };
+        Ok(HttpResponse::from_parts(parts, body))
+    }
+}
+
+/// Whether a request is for an object, which is read while it comes; all other answers are short.
+fn is_object(request: &HttpRequest) -> bool {
+    *request.method() == Method::GET
+        && request.uri().query().is_none_or(|query| query.contains("versionId="))
+}
+
+/// What may follow on a request whose answer did not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// Sending it again leaves what sending it once leaves.
+    Always,
+    /// Sending it again may find what the first has done.
+    Never,
+    /// As `object_store` does by itself.
+    AsItIs,
+}
+
+impl Repeat {
+    fn of(request: &HttpRequest) -> Self {
+        let query = request.uri().query().unwrap_or_default();
+        let has = |name: &str| query.split('&').any(|part| part.split('=').next() == Some(name));
+        match *request.method() {
+            Method::PUT if request.headers().contains_key("if-none-match") => Self::Never,
+            // Each of these begins another upload.
+            Method::POST if has("uploads") => Self::Never,
+            Method::DELETE | Method::GET | Method::HEAD => Self::Always,
+            Method::POST if has("delete") => Self::Always,
+            _ => Self::AsItIs,
+        }
+    }
+
+    /// An error of the kind that makes `object_store` do so.
+    fn error(self, error: HttpError) -> HttpError {
+        match (self, error.kind()) {
+            // Nothing has been sent, or nobody is there.
+            (_, HttpErrorKind::Connect) => error,
+            _ if endpoint::is_dead(&error) => error,
+            (Self::Always, _) => HttpError::new(HttpErrorKind::Request, error),
+            (Self::Never, _) => HttpError::new(HttpErrorKind::Unknown, Lost(error)),
+            (Self::AsItIs, HttpErrorKind::Unknown | HttpErrorKind::Decode) => {
+                HttpError::new(HttpErrorKind::Interrupted, error)
             }
+            (Self::AsItIs, _) => error,
         }
     }
 }
 
-/// A body that fails where nothing of it comes for too long.
-#[derive(Debug)]
-struct Watched {
-    body: HttpResponseBody,
-    patience: Pin<Box<Sleep>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::client::HttpRequestBody;
 
-impl Watched {
-    fn new(body: HttpResponseBody) -> Self {
-        Self { body, patience: Box::pin(sleep(ANSWER)) }
-    }
-}
-
-impl Body for Watched {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let found = Pin::new(&mut self.body).poll_frame(context);
-        if found.is_ready() {
-            self.patience.as_mut().reset(Instant::now() + ANSWER);
-            return found;
-        }
-        match self.patience.as_mut().poll(context) {
-            Poll::Ready(()) => {
-                let stalled = HttpError::new(HttpErrorKind::Timeout, NoAnswer(ANSWER));
-                Poll::Ready(Some(Err(stalled)))
-            }
-            Poll::Pending => Poll::Pending,
-        }
+    fn request(method: Method, uri: &str) -> HttpRequest {
+        let (mut parts, body) = HttpRequest::new(HttpRequestBody::empty()).into_parts();
+        parts.method = method;
+        parts.uri = uri.parse().unwrap();
+        HttpRequest::from_parts(parts, body)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    #[test]
+    fn what_is_not_the_same_twice_is_not_sent_twice() {
+        let key = "http://a/bucket/key";
+        assert_eq!(Repeat::of(&request(Method::POST, &format!("{key}?uploads="))), Repeat::Never);
+        assert_eq!(
+            Repeat::of(&request(Method::POST, &format!("{key}?uploadId=1"))),
+            Repeat::AsItIs
+        );
+        assert_eq!(Repeat::of(&request(Method::POST, "http://a/b?delete")), Repeat::Always);
+        assert_eq!(Repeat::of(&request(Method::GET, key)), Repeat::Always);
+        let mut put = request(Method::PUT, key);
+        assert_eq!(Repeat::of(&put), Repeat::AsItIs);
+        put.headers_mut().insert("if-none-match", "*".parse().unwrap());
+        assert_eq!(Repeat::of(&put), Repeat::Never);
+        let lost = Repeat::Never.error(HttpError::new(HttpErrorKind::Request, NoAnswer(CHANGE)));
+        assert_eq!(lost.kind(), HttpErrorKind::Unknown);
+        assert!(super::super::failure::find::<Lost>(&lost).is_some());
+        let unsent = Repeat::Never.error(HttpError::new(HttpErrorKind::Connect, NoAnswer(CHANGE)));
+        assert_eq!(unsent.kind(), HttpErrorKind::Connect);
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    #[test]
+    fn only_objects_are_read_while_they_come() {
+        assert!(is_object(&request(Method::GET, "http://a/b/c")));
+        assert!(is_object(&request(Method::GET, "http://a/b/c?versionId=1")));
+        assert!(!is_object(&request(Method::GET, "http://a/b?list-type=2&prefix=c")));
+        assert!(!is_object(&request(Method::HEAD, "http://a/b/c")));
     }
 }

@@ -7,28 +7,34 @@
 pub(crate) mod bucket;
 pub(crate) mod call;
 mod chain;
+pub mod doctor;
 mod failure;
 mod http;
 pub(crate) mod listing;
+mod mark;
 pub(crate) mod multipart;
 pub(crate) mod objects;
 mod options;
 mod ranges;
+mod renewal;
 pub(crate) mod runtime;
+mod unfinished;
 mod upload;
 mod xml;
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    GetOptions, GetRange, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload,
+    GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload,
 };
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 pub use listing::{Listed, Page};
 pub use multipart::Unfinished;
@@ -38,6 +44,8 @@ pub use options::{S3Options, configure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::{Entry, ObjectState, ObjectWriter, Store, join};
 use bucket::Bucket;
+use http::Lost;
+use mark::{Mark, Whose};
 use upload::S3Writer;
 
 /// How many reads of this process are on their way at a time.
@@ -45,6 +53,17 @@ const READS_AT_ONCE: usize = 32;
 
 /// What is larger is put in parts.
 const PUT_AT_ONCE: usize = 16 << 20;
+
+/// The pauses before an object is put again whose first attempt may have been done.
+const CREATE_AGAIN: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+/// How often bytes are asked for that came short.
+const SHORT_ANSWERS: usize = 3;
 
 /// Objects of a bucket whose keys begin with a prefix.
 #[derive(Clone, Debug)]
@@ -90,14 +109,39 @@ impl S3Store {
         failure::failed(&self.bucket, &self.display(path), doing, error)
     }
 
-    fn put_with(&self, path: &str, bytes: &[u8], mode: PutMode) -> Result<()> {
-        let key = self.key(path)?;
-        let payload = PutPayload::from(Bytes::copy_from_slice(bytes));
-        let attributes = self.bucket.attributes();
-        let options = PutOptions { mode, attributes, ..PutOptions::default() };
-        let put = self.bucket.s3.put_opts(&key, payload, options);
-        runtime::wait(put)?.map_err(|error| self.failed(path, "cannot be written", &error))?;
-        Ok(())
+    /// Puts an object where there is none.
+    async fn create(&self, path: &str, key: &Path, payload: &PutPayload) -> Result<()> {
+        let mark = Mark::new();
+        let mut pauses = CREATE_AGAIN.iter();
+        loop {
+            let mut options = PutOptions::from(PutMode::Create);
+            options.attributes = mark.attributes(&self.bucket);
+            let put = self.bucket.s3.put_opts(key, payload.clone(), options).await;
+            let error = match put {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            let may_be_there = matches!(
+                error,
+                object_store::Error::AlreadyExists { .. }
+                    | object_store::Error::Precondition { .. }
+            );
+            let again = if may_be_there {
+                match mark.whose(&self.bucket, key).await {
+                    // An attempt was done whose answer was lost.
+                    Ok(Whose::Ours) => return Ok(()),
+                    // Another was there for a moment, or is being written.
+                    Ok(Whose::Nobodys) => true,
+                    Ok(Whose::Anothers) | Err(_) => false,
+                }
+            } else {
+                failure::find::<Lost>(&error).is_some()
+            };
+            match pauses.next().filter(|_| again) {
+                Some(pause) => sleep(*pause).await,
+                None => return Err(self.failed(path, "cannot be written", &error)),
+            }
+        }
     }
 
     /// Everything whose key begins with that of a folder.
@@ -112,14 +156,10 @@ impl S3Store {
         let _leave = leave().acquire_owned().await;
         let options =
             GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
-        let read = async {
-            let found = self.bucket.s3.get_opts(key, options).await?;
-            let size = found.meta.size;
-            Ok((found.bytes().await?, size))
-        };
-        match read.await {
-            Ok((bytes, _)) if bytes.len() as u64 == range.end - range.start => Ok(bytes),
-            Ok((_, size)) => Err(self.truncated(path, &range, Some(size))),
+        match self.get(key, &options).await {
+            Ok(got) if got.bytes.len() as u64 == range.end - range.start => Ok(got.bytes),
+            Ok(got) if got.size < range.end => Err(self.truncated(path, &range, Some(got.size))),
+            Ok(got) => Err(self.short(path, &got)),
             Err(error) => {
                 let error = self.failed(path, "cannot be read", &error);
                 match error.kind() {
@@ -130,6 +170,29 @@ impl S3Store {
         }
     }
 
+    /// Gets an object or a range of it, again where fewer bytes come than the answer says.
+    async fn get(&self, key: &Path, options: &GetOptions) -> object_store::Result<Got> {
+        let mut attempts = 0;
+        loop {
+            let found = self.bucket.s3.get_opts(key, options.clone()).await?;
+            let (size, expected) = (found.meta.size, found.range.end - found.range.start);
+            let got = Got { bytes: found.bytes().await?, expected, size };
+            attempts += 1;
+            if got.bytes.len() as u64 == got.expected || attempts == SHORT_ANSWERS {
+                return Ok(got);
+            }
+        }
+    }
+
+    fn short(&self, path: &str, got: &Got) -> Error {
+        let message = format!(
+            "cannot be read: expected an answer of {} bytes, found {}; check the network, and run the command again",
+            got.expected,
+            got.bytes.len()
+        );
+        Error::new(ErrorKind::Io, self.display(path), message)
+    }
+
     fn truncated(&self, path: &str, range: &Range<u64>, size: Option<u64>) -> Error {
         let found = match size {
             Some(size) => format!("it has {size} bytes"),
@@ -138,6 +201,15 @@ impl S3Store {
         let message = format!("expected bytes {} to {}, but {found}", range.start, range.end);
         Error::new(ErrorKind::Truncated, self.display(path), message)
     }
+}
+
+/// What an answer brought.
+struct Got {
+    bytes: Bytes,
+    /// How many bytes the answer says it has.
+    expected: u64,
+    /// The size of the whole object.
+    size: u64,
 }
 
 /// Leave to read, for the whole process.
@@ -177,9 +249,15 @@ impl Store for S3Store {
 
     fn state(&self, path: &str) -> Result<Option<ObjectState>> {
         let key = self.key(path)?;
-        let options = GetOptions { head: true, ..GetOptions::default() };
-        match runtime::wait(self.bucket.s3.get_opts(&key, options))? {
-            Ok(found) => Ok(Some(ObjectState { size: found.meta.size, version: found.meta.e_tag })),
+        let head = || {
+            let options = GetOptions { head: true, ..GetOptions::default() };
+            runtime::wait(self.bucket.s3.get_opts(&key, options))
+        };
+        let state = |found: &GetResult| {
+            Some(ObjectState { size: found.meta.size, version: found.meta.e_tag.clone() })
+        };
+        match head()? {
+            Ok(found) => Ok(state(&found)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             // To HEAD there is no answer that says why.
             Err(
@@ -188,7 +266,11 @@ impl Store for S3Store {
                 | object_store::Error::Generic { .. }),
             ) => match runtime::wait(self.fetch(path, &key, 0..1))? {
                 Err(said) if said.kind() != ErrorKind::Truncated => Err(said),
-                _ => Err(self.failed(path, "cannot be inspected", &error)),
+                // What was wrong has passed, as with credentials that had to be renewed.
+                _ => match head()? {
+                    Ok(found) => Ok(state(&found)),
+                    Err(_) => Err(self.failed(path, "cannot be inspected", &error)),
+                },
             },
             Err(error) => Err(self.failed(path, "cannot be inspected", &error)),
         }
@@ -224,20 +306,24 @@ impl Store for S3Store {
         let key = self.key(path)?;
         let read = runtime::wait(async {
             let _leave = leave().acquire_owned().await;
-            let found = self.bucket.s3.get_opts(&key, GetOptions::default()).await?;
-            let size = found.meta.size;
-            Ok((found.bytes().await?, size))
+            self.get(&key, &GetOptions::default()).await
         })?;
-        let (bytes, size) = read.map_err(|error| self.failed(path, "cannot be read", &error))?;
-        if bytes.len() as u64 != size {
-            return Err(self.truncated(path, &(0..size), Some(bytes.len() as u64)));
+        let got = read.map_err(|error| self.failed(path, "cannot be read", &error))?;
+        if got.bytes.len() as u64 != got.size {
+            return Err(self.short(path, &got));
         }
-        Ok(Vec::from(bytes))
+        Ok(Vec::from(got.bytes))
     }
 
     fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
         if bytes.len() <= PUT_AT_ONCE {
-            return self.put_with(path, bytes, PutMode::Overwrite);
+            let key = self.key(path)?;
+            let payload = PutPayload::from(Bytes::copy_from_slice(bytes));
+            let put = self.bucket.s3.put_opts(&key, payload, self.bucket.attributes().into());
+            return match runtime::wait(put)? {
+                Ok(_) => Ok(()),
+                Err(error) => Err(self.failed(path, "cannot be written", &error)),
+            };
         }
         let mut writer = self.writer(path)?;
         writer.append(bytes)?;
@@ -245,7 +331,30 @@ impl Store for S3Store {
     }
 
     fn put_new(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        self.put_with(path, bytes, PutMode::Create)
+        let key = self.key(path)?;
+        let payload = PutPayload::from(Bytes::copy_from_slice(bytes));
+        runtime::wait(self.create(path, &key, &payload))??;
+        if self.bucket.is_conditional() {
+            return Ok(());
+        }
+        // Where the first may not be replaced, neither may the first by itself.
+        match runtime::wait(self.create(path, &key, &payload))? {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.bucket.found_conditional();
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.remove(path)?;
+                let message = format!(
+                    "cannot be written: {} takes a second object in the place of the first, though asked not to (If-None-Match), \
+                     so that two who begin here at once would spoil each other's work; write to a folder and copy it there, \
+                     or to another server",
+                    self.bucket.endpoint
+                );
+                Err(Error::new(ErrorKind::Unsupported, self.display(path), message))
+            }
+        }
     }
 
     fn writer(&self, path: &str) -> Result<Box<dyn ObjectWriter>> {
@@ -267,6 +376,16 @@ impl Store for S3Store {
         let keys = self.all_in(folder)?.map_ok(|object| object.location).boxed();
         let removed = self.bucket.s3.delete_stream(keys).try_for_each(|_| async { Ok(()) });
         runtime::wait(removed)?.map_err(|error| self.failed(folder, "cannot be removed", &error))
+    }
+
+    fn remove_unfinished(&self, folder: &str, name: &str) -> Result<usize> {
+        let key = self.key(folder)?;
+        let prefix = match key.as_ref() {
+            "" => String::new(),
+            key => format!("{key}/"),
+        };
+        let wanted = |key: &str| key.strip_prefix(&prefix).is_some_and(|path| path.contains(name));
+        runtime::wait(unfinished::remove(&self.bucket, &prefix, wanted))?
     }
 
     /// What a bucket has acknowledged is durable.

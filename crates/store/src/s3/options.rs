@@ -35,6 +35,10 @@ pub struct S3Options {
     pub kms_key_id: Option<String>,
     /// The storage class of what is written, as `STANDARD_IA`.
     pub storage_class: Option<String>,
+    /// How long an endpoint that has answered before may be silent.
+    pub request_timeout: Option<Duration>,
+    /// How often a request is sent that fails because a server is busy, or its answer does not come.
+    pub tries: Option<u32>,
 }
 
 /// Keys are left out: what is printed ends up in logs.
@@ -49,14 +53,16 @@ impl fmt::Debug for S3Options {
 }
 
 /// The names that TileDB gives to what can be chosen.
-const TILEDB_NAMES: [&str; 13] = [
+const TILEDB_NAMES: [&str; 15] = [
     "vfs.s3.aws_access_key_id",
     "vfs.s3.aws_secret_access_key",
     "vfs.s3.aws_session_token",
+    "vfs.s3.connect_max_tries",
     "vfs.s3.connect_timeout_ms",
     "vfs.s3.endpoint_override",
     "vfs.s3.no_sign_request",
     "vfs.s3.region",
+    "vfs.s3.request_timeout_ms",
     "vfs.s3.requester_pays",
     "vfs.s3.scheme",
     "vfs.s3.sse",
@@ -97,11 +103,13 @@ impl S3Options {
             "vfs.s3.sse_kms_key_id" => self.kms_key_id = text,
             // TileDB has a word for none.
             "vfs.s3.storage_class" => self.storage_class = text.filter(|text| text != "NOT_SET"),
-            "vfs.s3.connect_timeout_ms" => {
-                self.connect_timeout = match value.parse() {
+            "vfs.s3.connect_timeout_ms" => self.connect_timeout = milliseconds(name, value)?,
+            "vfs.s3.request_timeout_ms" => self.request_timeout = milliseconds(name, value)?,
+            "vfs.s3.connect_max_tries" => {
+                self.tries = match value.parse() {
                     _ if value.is_empty() => None,
-                    Ok(0) | Err(_) => return Err(wrong(name, "a number of milliseconds", value)),
-                    Ok(milliseconds) => Some(Duration::from_millis(milliseconds)),
+                    Ok(0) | Err(_) => return Err(wrong(name, "a number from 1", value)),
+                    Ok(tries) => Some(tries),
                 }
             }
             _ => {
@@ -120,6 +128,14 @@ fn boolean(name: &str, value: &str) -> Result<Option<bool>> {
         "true" => Ok(Some(true)),
         "false" => Ok(Some(false)),
         _ => Err(wrong(name, "true or false", value)),
+    }
+}
+
+fn milliseconds(name: &str, value: &str) -> Result<Option<Duration>> {
+    match value.parse() {
+        _ if value.is_empty() => Ok(None),
+        Ok(0) | Err(_) => Err(wrong(name, "a number of milliseconds", value)),
+        Ok(milliseconds) => Ok(Some(Duration::from_millis(milliseconds))),
     }
 }
 
@@ -151,7 +167,8 @@ mod tests {
             let value = match name {
                 "vfs.s3.scheme" => "http",
                 "vfs.s3.sse" => "kms",
-                "vfs.s3.connect_timeout_ms" => "1500",
+                "vfs.s3.connect_timeout_ms" | "vfs.s3.request_timeout_ms" => "1500",
+                "vfs.s3.connect_max_tries" => "3",
                 "vfs.s3.no_sign_request" | "vfs.s3.requester_pays" => "true",
                 "vfs.s3.use_virtual_addressing" => "false",
                 _ => "text",
@@ -170,6 +187,8 @@ mod tests {
             ("vfs.s3.sse", "rot13"),
             ("vfs.s3.no_sign_request", "yes"),
             ("vfs.s3.connect_timeout_ms", "-1"),
+            ("vfs.s3.request_timeout_ms", "0"),
+            ("vfs.s3.connect_max_tries", "0"),
         ] {
             assert!(options.set_tiledb(name, value).is_err(), "{name} {value}");
         }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, PutPayload};
+use object_store::{MultipartUpload, ObjectStore, PutMultipartOptions, PutPayload};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::bucket::Bucket;
-use super::{failure, runtime};
+use super::http::Lost;
+use super::mark::{Mark, Whose};
+use super::{failure, runtime, unfinished};
 use crate::ObjectWriter;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -27,6 +29,10 @@ const PARTS_AT_ONCE: usize = 4;
 
 /// How long removing what was uploaded in vain may take.
 const ABORT: Duration = Duration::from_secs(5);
+
+/// The pauses before an upload is begun again, after the answer to its beginning was lost.
+const BEGIN_AGAIN: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(500), Duration::from_secs(2)];
 
 /// Leave to send a part, for the whole process.
 fn leave() -> Arc<Semaphore> {
@@ -48,6 +54,8 @@ pub(super) struct S3Writer {
     buffer: Vec<u8>,
     /// Begins with the second part.
     upload: Option<Box<dyn MultipartUpload>>,
+    /// What the object is known by.
+    mark: Mark,
     parts: u32,
     sent: JoinSet<object_store::Result<()>>,
 }
@@ -55,23 +63,55 @@ pub(super) struct S3Writer {
 impl S3Writer {
     pub(super) fn new(bucket: Arc<Bucket>, path: Path, object: String) -> Self {
         let sent = JoinSet::new();
-        Self { bucket, path, object, buffer: Vec::new(), upload: None, parts: 0, sent }
+        let (buffer, mark) = (Vec::new(), Mark::new());
+        Self { bucket, path, object, buffer, upload: None, mark, parts: 0, sent }
     }
 
     fn failed(&self, error: &object_store::Error) -> Error {
         failure::failed(&self.bucket, &self.object, "cannot be written", error)
     }
 
+    /// Begins the upload. Where the answer is lost, one may have begun whose name nobody knows: it is removed.
+    async fn begin(&self) -> Result<Box<dyn MultipartUpload>> {
+        let mut pauses = BEGIN_AGAIN.iter();
+        loop {
+            let options = PutMultipartOptions {
+                attributes: self.mark.attributes(&self.bucket),
+                ..Default::default()
+            };
+            let begun = self.bucket.s3.put_multipart_opts(&self.path, options).await;
+            let error = match begun {
+                Ok(upload) => return Ok(upload),
+                Err(error) if failure::find::<Lost>(&error).is_none() => {
+                    return Err(self.failed(&error));
+                }
+                Err(error) => error,
+            };
+            let key = self.path.as_ref();
+            let removed = timeout(ABORT, unfinished::remove(&self.bucket, key, |k| k == key)).await;
+            // What cannot be removed now is removed with the next attempt, or by a lifecycle rule.
+            drop(removed);
+            match pauses.next() {
+                Some(pause) => sleep(*pause).await,
+                None => return Err(self.failed(&error)),
+            }
+        }
+    }
+
+    /// Makes the object of its parts. Where the answer is lost, the object says whether it was made.
+    async fn complete(&self, upload: &mut dyn MultipartUpload) -> Result<()> {
+        let Err(error) = upload.complete().await else { return Ok(()) };
+        match self.mark.whose(&self.bucket, &self.path).await {
+            Ok(Whose::Ours) => Ok(()),
+            Ok(Whose::Nobodys | Whose::Anothers) | Err(_) => Err(self.failed(&error)),
+        }
+    }
+
     /// Sends the buffer, as soon as there is leave.
     fn send(&mut self, bytes: Vec<u8>) -> Result<()> {
         let runtime = runtime::runtime()?;
         if self.upload.is_none() {
-            let upload = runtime
-                .block_on(
-                    self.bucket.s3.put_multipart_opts(&self.path, self.bucket.attributes().into()),
-                )
-                .map_err(|error| self.failed(&error))?;
-            self.upload = Some(upload);
+            self.upload = Some(runtime.block_on(self.begin())?);
         }
         let Some(upload) = &mut self.upload else { return Ok(()) };
         let part = upload.put_part(PutPayload::from(Bytes::from(bytes)));
@@ -134,11 +174,13 @@ impl ObjectWriter for S3Writer {
         while let Some(done) = runtime::wait(self.sent.join_next())? {
             self.check(done)?;
         }
-        let Some(upload) = &mut self.upload else { return Ok(()) };
-        // Where this fails, dropping removes the parts.
-        runtime::wait(upload.complete())?.map_err(|error| self.failed(&error))?;
-        self.upload = None;
-        Ok(())
+        let Some(mut upload) = self.upload.take() else { return Ok(()) };
+        let completed = runtime::wait(self.complete(&mut *upload)).flatten();
+        if completed.is_err() {
+            // Dropping removes the parts.
+            self.upload = Some(upload);
+        }
+        completed
     }
 }
 

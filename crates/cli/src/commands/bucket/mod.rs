@@ -1,6 +1,7 @@
 //! `vacuole bucket`: objects, their metadata and versions; one file for each of its commands.
 
 mod cat;
+mod doctor;
 mod fetch;
 mod files;
 mod ls;
@@ -42,6 +43,7 @@ enum Command {
     Sync(sync::Arguments),
     Versions(versions::Arguments),
     Restore(restore::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
@@ -56,6 +58,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         Command::Sync(arguments) => sync::run(arguments, output),
         Command::Versions(arguments) => versions::run(arguments, output),
         Command::Restore(arguments) => restore::run(arguments, output),
+        Command::Doctor(arguments) => doctor::run(arguments, output),
     }
 }
 

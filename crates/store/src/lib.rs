@@ -5,6 +5,7 @@
 //! survives a crash of the machine once [`Store::flush`] has returned.
 
 mod error;
+mod listed;
 mod local;
 mod s3;
 mod uri;
@@ -14,6 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use error::{Error, ErrorKind, Result};
+pub use listed::Listed;
 pub use local::LocalStore;
 pub use s3::{S3Options, S3Store, configure};
 pub use uri::Uri;
@@ -39,6 +41,18 @@ pub struct ObjectState {
     pub size: u64,
     /// Changes with the object: the ETag of a bucket; `None` where there is nothing of the kind.
     pub version: Option<String>,
+}
+
+/// An object, and ranges of its bytes.
+pub type ObjectRanges = (String, Vec<Range<u64>>);
+
+/// One object of a listing: its path below the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The path below the root of the store.
+    pub path: String,
+    /// The object's state when it was listed.
+    pub state: ObjectState,
 }
 
 /// Objects below one root.
@@ -84,6 +98,42 @@ pub trait Store: Debug + Send + Sync {
 
     /// Returns when everything put before survives a crash of the machine.
     fn flush(&self) -> Result<()>;
+
+    /// Whether each request takes a round trip, so that much should be asked for at once.
+    fn is_far(&self) -> bool {
+        false
+    }
+
+    /// The bytes of ranges of several objects, in the order asked for; side by side where the store is far.
+    ///
+    /// # Errors
+    /// As of [`read_ranges`](Self::read_ranges).
+    fn read_many(&self, wanted: &[ObjectRanges]) -> Result<Vec<Vec<Vec<u8>>>> {
+        wanted.iter().map(|(path, ranges)| self.read_ranges(path, ranges)).collect()
+    }
+
+    /// Several whole objects, in the order asked for; side by side where the store is far.
+    fn read_all(&self, paths: &[String]) -> Result<Vec<Vec<u8>>> {
+        paths.iter().map(|path| self.read(path)).collect()
+    }
+
+    /// All objects of the store, or `None` where they are more than `most`, or where each folder is as quickly
+    /// listed by itself.
+    fn list_all(&self, most: usize) -> Result<Option<Vec<Listing>>> {
+        let _ = most;
+        Ok(None)
+    }
+
+    /// A hint that these objects will soon be read, each as a whole. Those that cannot be read are an error when
+    /// they are.
+    fn expect(&self, paths: &[String]) {
+        let _ = paths;
+    }
+
+    /// Whether listing a folder takes no request.
+    fn lists_freely(&self) -> bool {
+        true
+    }
 }
 
 /// An object that is being written; it appears when it is finished, and never if this is dropped.
@@ -134,6 +184,17 @@ pub fn open(uri: &Uri) -> Result<Arc<dyn Store>> {
     match uri {
         Uri::Local(path) => Ok(Arc::new(LocalStore::new(path))),
         Uri::S3 { bucket, key } => Ok(Arc::new(S3Store::open(bucket, key)?)),
+    }
+}
+
+/// Opens the store at a URI to read what is there now: what is in a bucket is listed once, see [`Listed`].
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_to_read(uri: &Uri) -> Result<Arc<dyn Store>> {
+    match uri {
+        Uri::Local(_) => open(uri),
+        Uri::S3 { .. } => Ok(Arc::new(Listed::new(open(uri)?))),
     }
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod fragment_writer;
 pub mod layout;
 mod object;
+pub mod opening;
 pub mod private;
 pub mod value_filter;
 mod verify;

@@ -11,6 +11,7 @@ use vacuole_tiledb::metadata::{self, MetadataValue};
 
 use crate::array::{self, Array, METADATA_FOLDER, file_names};
 use crate::error::{Error, ErrorKind, InObject, Result};
+use crate::opening;
 
 /// The folder of a group's details.
 pub(crate) const GROUP_FOLDER: &str = "__group";
@@ -121,6 +122,9 @@ impl Object {
             if !is_group {
                 return Err(Error::not_found(store.display(path), "there is no SOMA object here"));
             }
+        }
+        if path.is_empty() {
+            opening::supply(&*store)?;
         }
         expect(&*store, &[path])?;
         let metadata = read_metadata(&*store, path, at)?;

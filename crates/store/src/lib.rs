@@ -55,6 +55,17 @@ pub struct Listing {
     pub state: ObjectState,
 }
 
+/// What an object holds, or held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supplied {
+    /// The path below the root of the store.
+    pub path: String,
+    /// The MD5 of the bytes, as hexadecimal digits in lower case.
+    pub md5: String,
+    /// All of the object.
+    pub bytes: Arc<[u8]>,
+}
+
 /// Objects below one root.
 pub trait Store: Debug + Send + Sync {
     /// What an error or a message calls the object at `path`.
@@ -128,6 +139,11 @@ pub trait Store: Debug + Send + Sync {
     /// they are.
     fn expect(&self, paths: &[String]) {
         let _ = paths;
+    }
+
+    /// Hands over what objects hold, which is kept where a listing says that they still do.
+    fn supply(&self, objects: Vec<Supplied>) {
+        let _ = objects;
     }
 
     /// Whether listing a folder takes no request.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::error::Result;
-use crate::{Entry, Listing, ObjectRanges, ObjectState, ObjectWriter, Store};
+use crate::{Entry, Listing, ObjectRanges, ObjectState, ObjectWriter, Store, Supplied};
 
 /// The most objects that are listed together, in pages of a thousand; where there are more, folders are listed one by one.
 const MOST_LISTED: usize = 3999;
@@ -308,6 +308,18 @@ impl Store for Listed {
         for ((path, _), read) in missing.iter().zip(&read) {
             let bytes = read.first().map(Vec::as_slice).unwrap_or_default();
             self.kept().keep(path, bytes, MOST_KEPT + MOST_EXPECTED as usize);
+        }
+    }
+
+    fn supply(&self, objects: Vec<Supplied>) {
+        let Some(Some(names)) = self.names.get() else { return };
+        for Supplied { path, md5, bytes } in objects {
+            // The ETag of what was put in one piece and not encrypted with a key of one's own; any other is no MD5.
+            let version = names.get(&path).filter(|state| state.size == bytes.len() as u64);
+            let version = version.and_then(|state| state.version.as_deref());
+            if version.is_some_and(|version| version.trim_matches('"') == md5) {
+                self.kept().keep(&path, &bytes, MOST_KEPT);
+            }
         }
     }
 

@@ -75,7 +75,8 @@ impl Array {
         let mut validity = attribute
             .nullable
             .then(|| vec![u8::from(attribute.fill_valid); size / attribute.cell_size()]);
-        let overlaid = self.fragments.iter().map(|fragment| self.overlay_of(fragment, column, &axes));
+        let overlaid =
+            self.fragments.iter().map(|fragment| self.overlay_of(fragment, column, &axes));
         let overlaid = overlaid.collect::<Result<Vec<_>>>()?;
         let source = Fetched::now(&self.store, || {
             let mut wanted = Wanted::default();

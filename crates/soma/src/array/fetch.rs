@@ -14,6 +14,9 @@ use crate::error::Result;
 /// About how many stored bytes are fetched together. As many again are on their way meanwhile.
 const TOGETHER: u64 = 16 << 20;
 
+/// The same at the start, where the reader waits for them.
+const AT_FIRST: u64 = 4 << 20;
+
 /// Where stored tiles come from.
 pub(crate) trait TileSource {
     /// What an error calls an object.
@@ -149,7 +152,7 @@ impl Fetcher {
         self.fetched = None;
         let coming = match self.coming.take() {
             Some(coming) => Some(coming),
-            None => self.begin(bands, 0, &wanted),
+            None => self.begin(bands, 0, AT_FIRST, &wanted),
         };
         let Some((count, coming)) = coming else {
             return Fetched::now(&self.store, Wanted::default).map(Arc::new);
@@ -160,17 +163,18 @@ impl Fetcher {
             }
             Coming::Later(wanted) => wanted.fetch(Arc::clone(&self.store))?,
         };
-        self.coming = self.begin(bands, count, &wanted);
+        self.coming = self.begin(bands, count, TOGETHER, &wanted);
         let fetched = Arc::new(fetched);
         self.fetched = Some((count - 1, Arc::clone(&fetched)));
         Ok(fetched)
     }
 
-    /// Begins to fetch bands behind the first `skipped` ones.
+    /// Begins to fetch about so many bytes for bands behind the first `skipped` ones.
     fn begin<B>(
         &self,
         bands: &VecDeque<B>,
         skipped: usize,
+        most: u64,
         wanted: &impl Fn(&B) -> Wanted,
     ) -> Option<(usize, Coming)> {
         let mut all = Wanted::default();
@@ -178,7 +182,7 @@ impl Fetcher {
         for band in bands.iter().skip(skipped) {
             all.add_all(wanted(band));
             count += 1;
-            if all.bytes >= TOGETHER {
+            if all.bytes >= most {
                 break;
             }
         }

@@ -65,9 +65,8 @@ impl Fragment {
         }
         let mut opened = Vec::with_capacity(names.len());
         for names in names.chunks(READ_TOGETHER) {
-            let object = |name: &TimestampedName| {
-                join(&join(&folder, &name.to_string()), METADATA_FILE)
-            };
+            let object =
+                |name: &TimestampedName| join(&join(&folder, &name.to_string()), METADATA_FILE);
             let read = store.read_all(&names.iter().map(object).collect::<Vec<_>>())?;
             let found: Result<Vec<_>> =
                 names.par_iter().zip(&read).map(|(name, bytes)| open(name, Some(bytes))).collect();

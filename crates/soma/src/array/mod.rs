@@ -265,7 +265,8 @@ pub(crate) fn files(store: &dyn Store, path: &str) -> Result<Vec<String>> {
         let folder = join(path, folder);
         let mut names = file_names(store, &folder)?;
         names.retain(|name| {
-            !name.ends_with(".wrt") && (name.starts_with('_') || vacuole_tiledb::needs_contents(name))
+            !name.ends_with(".wrt")
+                && (name.starts_with('_') || vacuole_tiledb::needs_contents(name))
         });
         found.extend(names.iter().map(|name| join(&folder, name)));
     }

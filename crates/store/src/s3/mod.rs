@@ -121,10 +121,7 @@ impl S3Store {
     }
 
     /// Ranges of several objects, as many at a time as may be.
-    async fn read_together(
-        &self,
-        wanted: &[(&str, &[Range<u64>])],
-    ) -> Result<Vec<Vec<Vec<u8>>>> {
+    async fn read_together(&self, wanted: &[(&str, &[Range<u64>])]) -> Result<Vec<Vec<Vec<u8>>>> {
         let mut requests = Vec::new();
         for (index, (path, ranges)) in wanted.iter().enumerate() {
             let key = self.key(path)?;

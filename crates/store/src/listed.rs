@@ -137,6 +137,11 @@ fn entries(names: &Names, folder: &str) -> Vec<Entry> {
     entries
 }
 
+/// The range that is all of an object.
+fn whole(size: u64) -> Vec<Range<u64>> {
+    std::iter::once(0..size).collect()
+}
+
 /// Ranges of an object in memory; `None` where one leaves it.
 fn ranges_of(bytes: &[u8], ranges: &[Range<u64>]) -> Option<Vec<Vec<u8>>> {
     let cut = |range: &Range<u64>| {
@@ -188,7 +193,7 @@ impl Store for Listed {
             if here.is_none() {
                 let beyond = |size| ranges.iter().any(|range| range.end > size);
                 let ranges = match self.is_small(path).filter(|&size| !beyond(size)) {
-                    Some(size) => vec![0..size],
+                    Some(size) => whole(size),
                     None => ranges.clone(),
                 };
                 missing.push((index, (path.clone(), ranges)));
@@ -211,8 +216,8 @@ impl Store for Listed {
         for (index, object) in &missing {
             let read = places.get(object).and_then(|&place| read.get(place));
             let (path, ranges) = &wanted[*index];
-            let whole = object.1.as_slice() == [0..self.is_small(path).unwrap_or(u64::MAX)];
-            let bytes = match (read, whole) {
+            let is_whole = self.is_small(path).is_some_and(|size| object.1 == whole(size));
+            let bytes = match (read, is_whole) {
                 (Some(read), true) => {
                     let bytes = read.first().map(Vec::as_slice).unwrap_or_default();
                     self.kept().keep(path, bytes, MOST_KEPT);
@@ -301,7 +306,7 @@ impl Store for Listed {
                 break;
             }
             if !self.kept().objects.contains_key(path) {
-                missing.push((path.clone(), vec![0..size]));
+                missing.push((path.clone(), whole(size)));
             }
         }
         let Ok(read) = self.inner.read_many(&missing) else { return };

@@ -30,14 +30,17 @@ struct Axis {
     extent: i64,
 }
 
+/// Where a tile begins in a dimension, and the first and the last coordinate wanted of it.
+type Part = (i64, i64, i64);
+
 /// What a fragment holds of a region.
 struct Overlay<'a> {
     fragment: &'a Fragment,
     /// The number of the attribute in the fragment, and the bytes of its cells.
     number: usize,
     cell: usize,
-    /// Tiles, and for each dimension where the tile begins and what is wanted of it, first and last.
-    tiles: Vec<(u64, Vec<(i64, i64, i64)>)>,
+    /// Tiles, with the part wanted of each dimension.
+    tiles: Vec<(u64, Vec<Part>)>,
 }
 
 impl Axis {

@@ -10,7 +10,7 @@ help:
 	@echo 'make demo   build the program, ingest 700 real cells, query them'
 	@echo 'make test   lint, then the tests in Rust and in Python (against tiledbsoma)'
 	@echo 'make lint   cargo fmt and clippy'
-	@echo 'make bench  beside tiledbsoma and SLAF, and s5cmd and rclone: time, memory, bytes (ARGS=--quick: the small file only)'
+	@echo 'make bench  beside tiledbsoma, SLAF, s5cmd and rclone: time, memory, bytes, requests (ARGS=--quick: the small file only)'
 
 demo:
 	@$(PYTHON) demo/demo.py

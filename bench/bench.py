@@ -25,6 +25,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import s3
+
 HERE = Path(__file__).resolve().parent
 MIB = 1 << 20
 MOST_MEMORY = 20 << 30
@@ -39,7 +41,7 @@ READS = {
     "cells": "read: 1,000 random cells, to AnnData",
     "obs_filter": "read: obs by a filter",
 }
-STEPS = ["ingest", "stored", "memory", "export", "query", *READS]
+STEPS = ["ingest", "stored", "memory", "export", "query", *READS, "s3"]
 # How H5AD files hold X, all of which must be ingested within the memory asked for.
 FORMS = ["csr", "csc", "dense"]
 
@@ -65,13 +67,13 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
 
 
-def run(command: list) -> Measured:
+def run(command: list, environment: dict[str, str] | None = None) -> Measured:
     """Seconds of the whole process, and as it prints them where it does, and the most memory that it held."""
     start = time.perf_counter()
     with tempfile.TemporaryFile() as messages:
         command = [str(part) for part in command]
         bounded = None if command[0] == sys.executable else limit
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, preexec_fn=bounded)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, preexec_fn=bounded, env=environment)
         stdout = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -214,6 +216,57 @@ class Bench:
                 stores_read = {"vacuole": ours, "tiledbsoma": theirs}
                 commands = {who: self.reference(step, store) for who, store in stores_read.items()}
                 self.row(name, self.measure(step, commands))
+        if self.wants("s3"):
+            self.far(ours, theirs, h5ad)
+
+    def far(self, ours: Path, theirs: Path, h5ad: Path) -> None:
+        """Both programs on both stores, in a bucket whose requests wait."""
+        folder = self.folder / "s3"
+        folder.mkdir()
+        out = self.folder / "far.h5ad"
+        with s3.bucket(folder) as bucket:
+            stores = {"": bucket.copy(ours, "ours"), ", made by tiledbsoma": bucket.copy(theirs, "theirs")}
+            for made, uri in stores.items():
+                self.asked(
+                    bucket,
+                    f"S3: count one tissue{made}",
+                    vacuole=self.vacuole("count", uri, "--obs", s3.TISSUE),
+                    tiledbsoma=self.reference("count", uri),
+                )
+                self.asked(
+                    bucket,
+                    f"S3: one tissue, to H5AD or AnnData{made}",
+                    vacuole=self.vacuole("query", uri, "--obs", s3.TISSUE, "-o", out),
+                    tiledbsoma=self.reference("tissue", uri),
+                )
+            file = bucket.copy(h5ad, "in.h5ad")
+            count = self.vacuole("count", file, "--obs", s3.ALL_OF_OBS)
+            self.asked(bucket, "S3: open an H5AD, read all columns of obs", vacuole=count)
+        remove(out)
+        remove(folder)
+
+    def asked(self, bucket: s3.Bucket, name: str, **commands: list) -> None:
+        """Seconds and requests of both, in turns."""
+        found: dict[str, list[s3.Asked]] = {}
+        for turn in range(self.repeats):
+            for who, command in commands.items():
+                print(f"{name}: {who}, {turn + 1} of {self.repeats}", file=sys.stderr)
+                bucket.proxy.reset()
+                try:
+                    measured = run(command, bucket.environment())
+                except Failed as error:
+                    self.notices.append(f"{name}: {who} failed: {error}")
+                    continue
+                found.setdefault(who, []).append(s3.Asked(measured.seconds, bucket.proxy.count))
+        best = {
+            who: s3.Asked(statistics.median(a.seconds for a in all), max(a.requests for a in all))
+            for who, all in found.items()
+        }
+        ratio = ""
+        if {"vacuole", "tiledbsoma"} <= best.keys():
+            us, them = best["vacuole"], best["tiledbsoma"]
+            ratio = f"{them.seconds / us.seconds:.1f}, requests {them.requests / us.requests:.1f}"
+        self.rows.append([name, str(best.get("vacuole", "")), str(best.get("tiledbsoma", "")), "", ratio])
 
     def table(self) -> str:
         head = ["", "vacuole", "tiledbsoma", "SLAF", "ratio"]
@@ -221,7 +274,8 @@ class Bench:
         about = (
             f"Seconds (median of {self.repeats}) and peak memory; {os.cpu_count()} cores, {platform.machine()}. "
             "Ratio: of seconds or bytes, tiledbsoma to vacuole; in brackets with the imports of Python. "
-            "Rows named read: tiledbsoma reads the store that either made."
+            "Rows named read: tiledbsoma reads the store that either made. "
+            f"Rows named S3: each request waits {s3.LATENCY * 1000:.0f} ms more; vacuole writes a file, tiledbsoma does not."
         )
         return "\n".join([*lines, "", about, *(f"- {notice}" for notice in dict.fromkeys(self.notices))])
 

@@ -6,6 +6,7 @@ python bench/reference.py STEP ARGUMENT ...
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -45,8 +46,11 @@ def export(store: str, h5ad: str, compression: str):
 def of_experiment(store: str, read):
     import tiledbsoma
 
+    config = json.loads(os.environ.get("VACUOLE_BENCH_TILEDB", "null"))
+    context = tiledbsoma.SOMATileDBContext(tiledb_config=config) if config else None
+
     def run():
-        with tiledbsoma.open(store) as experiment:
+        with tiledbsoma.open(store, context=context) as experiment:
             return read(tiledbsoma, experiment)
 
     return run
@@ -90,6 +94,13 @@ def cells(store: str):
     return of_experiment(store, read)
 
 
+def count(store: str):
+    def read(_, experiment):
+        return len(experiment.obs.read(value_filter="tissue == 'lung'", column_names=["soma_joinid"]).concat())
+
+    return of_experiment(store, read)
+
+
 def obs_filter(store: str):
     return of_experiment(store, lambda _, experiment: experiment.obs.read(value_filter=FILTER).concat())
 
@@ -99,7 +110,7 @@ def query(store: str, h5ad: str):
     return lambda: read().write_h5ad(h5ad, compression="gzip")
 
 
-STEPS = [ingest, ingest_slaf, export, scan, tissue, genes, cells, obs_filter, query]
+STEPS = [ingest, ingest_slaf, export, scan, tissue, genes, cells, count, obs_filter, query]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vacuole_soma::create::{self, WriteStamp};
+use vacuole_soma::opening;
 use vacuole_soma::private::{self, Digests, RecordingStore};
 use vacuole_soma::{ErrorKind, Object};
 use vacuole_store::{PRIVATE_FOLDER, Store, Uri, join};
@@ -325,7 +326,11 @@ impl Run<'_> {
         digests.extend(records.into_iter().flat_map(|record| record.files));
         let Some(Node::Group(root)) = self.nodes.last() else { return Ok(0) };
         let (object, bytes) = create::metadata_file("", &root.metadata, &self.stamp)?;
-        digests.insert(object, private::FileDigest::of(&bytes));
+        digests.insert(object.clone(), private::FileDigest::of(&bytes));
+        let (path, together) =
+            opening::gather(&*self.store, &digests, (&object, &bytes), &self.plan.uuid)?;
+        self.store.put(&path, &together)?;
+        digests.insert(path, private::FileDigest::of(&together));
         let path = private::path(&format!("{}/{}.json", private::DIGESTS, self.plan.uuid));
         self.store.put(&path, &private::encode(private::DIGESTS, &digests))?;
         self.store.flush()?;

@@ -1,6 +1,7 @@
 //! An experiment, and the parts of it that a query looks at.
 
 use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, SomaType};
+use vacuole_store::join;
 
 use crate::axis::AxisSelection;
 use crate::error::Result;
@@ -67,6 +68,38 @@ impl Experiment {
                 Err(SomaError::new(ErrorKind::InvalidInput, all.display(), message).into())
             }
         }
+    }
+
+    /// Says that `obs` and these parts of a measurement will be opened, so that a store that is far away is asked for
+    /// all of it at once. Where there is no name, which measurement it will be is a guess.
+    pub(crate) fn expect(&self, measurement: Option<&str>, parts: &[&str]) -> Result<()> {
+        let store = &**self.object.store();
+        if !store.is_far() || !store.lists_freely() {
+            return Ok(());
+        }
+        let ms = join(self.object.path(), "ms");
+        let mut paths = vec![join(self.object.path(), "obs"), ms.clone()];
+        let name = match measurement {
+            Some(name) => Some(name.to_owned()),
+            None => {
+                let entries = store.list(&ms).map_err(SomaError::from)?.into_iter();
+                let mut names: Vec<String> = entries.map(|entry| entry.name).collect();
+                names.retain(|name| !name.starts_with("__") && name != "raw");
+                names.sort_by_key(|name| name != "RNA");
+                names.into_iter().next()
+            }
+        };
+        if let Some(name) = name {
+            let measurement = join(&ms, &name);
+            for part in parts {
+                paths.extend(vacuole_soma::folders_below(store, &join(&measurement, part))?);
+                if part.starts_with("X/") {
+                    paths.push(join(&measurement, "X"));
+                }
+            }
+            paths.push(measurement);
+        }
+        Ok(vacuole_soma::expect(store, &paths)?)
     }
 
     /// The cells that a value filter finds; all of them without one.

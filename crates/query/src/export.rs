@@ -57,6 +57,8 @@ pub fn write_experiment(
     target: &Path,
     options: &ExportOptions,
 ) -> Result<ExportSummary> {
+    let parts = ["var", "X", "obsm", "varm", "obsp", "varp", "uns"];
+    experiment.expect(options.measurement.as_deref(), &parts)?;
     let name = experiment.measurement_name(options.measurement.as_deref())?;
     let measurement = experiment.measurement(Some(&name))?;
     let root = experiment.object();

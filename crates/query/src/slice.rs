@@ -57,6 +57,9 @@ pub fn write_slice(
     target: &Path,
     options: &SliceOptions,
 ) -> Result<SliceSummary> {
+    let x = format!("X/{}", options.layer.as_deref().unwrap_or("data"));
+    let parts = ["var", &x, "obsm", "varm", "obsp", "varp"];
+    experiment.expect(options.measurement.as_deref(), &parts)?;
     let name = experiment.measurement_name(options.measurement.as_deref())?;
     let measurement = experiment.measurement(Some(&name))?;
     let known = AnnDataRecord::find(&**experiment.object().store(), &name)?;

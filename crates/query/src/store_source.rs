@@ -10,11 +10,17 @@ use vacuole_store::Store;
 pub(crate) struct StoreSource {
     store: Arc<dyn Store>,
     path: String,
+    size: Option<u64>,
 }
 
 impl StoreSource {
     pub(crate) fn new(store: &Arc<dyn Store>, path: &str) -> Self {
-        Self { store: Arc::clone(store), path: path.to_owned() }
+        Self { store: Arc::clone(store), path: path.to_owned(), size: None }
+    }
+
+    /// With the size in bytes, where it is known.
+    pub(crate) fn with_size(self, size: u64) -> Self {
+        Self { size: Some(size), ..self }
     }
 
     fn error(&self, error: vacuole_store::Error) -> Error {
@@ -24,6 +30,9 @@ impl StoreSource {
 
 impl ByteSource for StoreSource {
     fn size(&self) -> Result<u64> {
+        if let Some(size) = self.size {
+            return Ok(size);
+        }
         match self.store.size(&self.path) {
             Ok(Some(size)) => Ok(size),
             Ok(None) => Err(Error::corrupt("the object is missing")),

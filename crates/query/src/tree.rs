@@ -54,6 +54,8 @@ pub struct Node {
 
 /// The tree below an object.
 pub fn tree(object: &Object) -> Result<Node> {
+    let store = &**object.store();
+    vacuole_soma::expect(store, &vacuole_soma::folders_below(store, object.path())?)?;
     node(object, String::new())
 }
 

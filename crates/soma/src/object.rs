@@ -9,8 +9,9 @@ use vacuole_tiledb::TimestampedName;
 use vacuole_tiledb::group::{self, GroupDetails, Member, MemberKind};
 use vacuole_tiledb::metadata::{self, MetadataValue};
 
-use crate::array::{Array, METADATA_FOLDER};
+use crate::array::{self, Array, METADATA_FOLDER, file_names};
 use crate::error::{Error, ErrorKind, InObject, Result};
+use crate::opening;
 
 /// The folder of a group's details.
 pub(crate) const GROUP_FOLDER: &str = "__group";
@@ -106,7 +107,7 @@ pub struct Object {
 impl Object {
     /// Opens the object at a path or URI, as it was at time `at` (milliseconds since 1970; `u64::MAX` is now).
     pub fn open_uri(uri: &str, at: u64) -> Result<Self> {
-        Self::open(vacuole_store::open(&Uri::parse(uri)?)?, "", at)
+        Self::open(vacuole_store::open_to_read(&Uri::parse(uri)?)?, "", at)
     }
 
     /// Opens the object at a path of a store.
@@ -114,11 +115,18 @@ impl Object {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) where there is no SOMA object.
     pub fn open(store: Arc<dyn Store>, path: &str, at: u64) -> Result<Self> {
-        let is_group = !store.list(&join(path, GROUP_FOLDER))?.is_empty()
-            || store.size(&join(path, "__tiledb_group.tdb"))?.is_some();
+        let mut is_group = !store.list(&join(path, GROUP_FOLDER))?.is_empty();
         if !is_group && !Array::exists(&*store, path)? {
-            return Err(Error::not_found(store.display(path), "there is no SOMA object here"));
+            // A group that has never had a member.
+            is_group = store.size(&join(path, "__tiledb_group.tdb"))?.is_some();
+            if !is_group {
+                return Err(Error::not_found(store.display(path), "there is no SOMA object here"));
+            }
         }
+        if path.is_empty() {
+            opening::supply(&*store)?;
+        }
+        expect(&*store, &[path])?;
         let metadata = read_metadata(&*store, path, at)?;
         let Some(name) = metadata.get(keys::OBJECT_TYPE).and_then(MetadataValue::as_str) else {
             let message =
@@ -206,7 +214,7 @@ impl Object {
             let path = join(&self.path, member.uri.trim_end_matches('/'));
             Self::open(Arc::clone(&self.store), &path, self.at)
         } else {
-            Self::open(vacuole_store::open(&Uri::parse(&member.uri)?)?, "", self.at)
+            Self::open(vacuole_store::open_to_read(&Uri::parse(&member.uri)?)?, "", self.at)
         };
         opened.map(Some)
     }
@@ -240,6 +248,45 @@ impl Object {
     }
 }
 
+/// Says to a store that the objects at these paths will be opened, so that what that takes is fetched at once. Paths
+/// at which there is no object do no harm.
+///
+/// # Errors
+/// Those of listing.
+pub fn expect<P: AsRef<str>>(store: &dyn Store, paths: &[P]) -> Result<()> {
+    if !store.is_far() || !store.lists_freely() {
+        return Ok(());
+    }
+    let mut files = Vec::new();
+    for path in paths.iter().map(AsRef::as_ref) {
+        for folder in [GROUP_FOLDER, METADATA_FOLDER] {
+            let folder = join(path, folder);
+            files.extend(file_names(store, &folder)?.iter().map(|name| join(&folder, name)));
+        }
+        files.extend(array::files(store, path)?);
+    }
+    store.expect(&files);
+    Ok(())
+}
+
+/// The folders at `path` and below in which objects can be, as far as they are listed without requests.
+///
+/// # Errors
+/// Those of listing.
+pub fn folders_below(store: &dyn Store, path: &str) -> Result<Vec<String>> {
+    let mut found = vec![path.to_owned()];
+    if !store.is_far() || !store.lists_freely() {
+        return Ok(found);
+    }
+    for entry in store.list(path)? {
+        // TileDB's own, and ours.
+        if entry.is_folder && !entry.name.starts_with("__") {
+            found.extend(folders_below(store, &join(path, &entry.name))?);
+        }
+    }
+    Ok(found)
+}
+
 /// The name of a member: what its group calls it, or its URI where that is all there is.
 pub fn member_name(member: &Member) -> &str {
     member.name.as_deref().unwrap_or(&member.uri)
@@ -252,12 +299,7 @@ pub fn is_group(member: &Member) -> bool {
 
 /// Timestamped files of a folder, oldest first, without those that a vacuum has listed.
 fn timestamped(store: &dyn Store, folder: &str, at: u64) -> Result<Vec<String>> {
-    let names: Vec<String> = store
-        .list(folder)?
-        .into_iter()
-        .filter(|entry| !entry.is_folder)
-        .map(|entry| entry.name)
-        .collect();
+    let names = file_names(store, folder)?;
     let mut vacuumed = Vec::new();
     for name in names.iter().filter(|name| name.ends_with(".vac")) {
         let text = String::from_utf8_lossy(&store.read(&join(folder, name))?).into_owned();
@@ -285,9 +327,8 @@ fn read_metadata(
 ) -> Result<BTreeMap<String, MetadataValue>> {
     let folder = join(path, METADATA_FOLDER);
     let mut entries = BTreeMap::new();
-    for name in timestamped(store, &folder, at)? {
-        let object = join(&folder, &name);
-        metadata::apply(&mut entries, &store.read(&object)?).in_object(store.display(&object))?;
+    for (object, bytes) in read_timestamped(store, &folder, at)? {
+        metadata::apply(&mut entries, &bytes).in_object(store.display(&object))?;
     }
     Ok(entries)
 }
@@ -295,9 +336,16 @@ fn read_metadata(
 fn read_members(store: &dyn Store, path: &str, at: u64) -> Result<Vec<Member>> {
     let folder = join(path, GROUP_FOLDER);
     let mut files = Vec::new();
-    for name in timestamped(store, &folder, at)? {
-        let object = join(&folder, &name);
-        files.push(GroupDetails::read(&store.read(&object)?).in_object(store.display(&object))?);
+    for (object, bytes) in read_timestamped(store, &folder, at)? {
+        files.push(GroupDetails::read(&bytes).in_object(store.display(&object))?);
     }
     Ok(group::members(files))
+}
+
+/// The timestamped files of a folder with their paths, oldest first.
+fn read_timestamped(store: &dyn Store, folder: &str, at: u64) -> Result<Vec<(String, Vec<u8>)>> {
+    let names = timestamped(store, folder, at)?;
+    let objects: Vec<String> = names.iter().map(|name| join(folder, name)).collect();
+    let read = store.read_all(&objects)?;
+    Ok(objects.into_iter().zip(read).collect())
 }

@@ -6,6 +6,7 @@
 
 mod checksum;
 mod error;
+mod listed;
 mod local;
 mod s3;
 pub mod transfer;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use checksum::Algorithm;
 pub use error::{Error, ErrorKind, Result};
+pub use listed::ListedStore;
 pub use local::LocalStore;
 pub use s3::{Listed, ObjectInfo, Page, S3Options, S3Store, Unfinished, configure, doctor};
 pub use uri::Uri;
@@ -42,6 +44,29 @@ pub struct ObjectState {
     pub size: u64,
     /// Changes with the object: the ETag of a bucket; `None` where there is nothing of the kind.
     pub version: Option<String>,
+}
+
+/// An object, and ranges of its bytes.
+pub type ObjectRanges = (String, Vec<Range<u64>>);
+
+/// One object of a listing: its path below the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The path below the root of the store.
+    pub path: String,
+    /// The object's state when it was listed.
+    pub state: ObjectState,
+}
+
+/// What an object holds, or held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Supplied {
+    /// The path below the root of the store.
+    pub path: String,
+    /// The MD5 of the bytes, as hexadecimal digits in lower case.
+    pub md5: String,
+    /// All of the object.
+    pub bytes: Arc<[u8]>,
 }
 
 /// Objects below one root.
@@ -95,6 +120,47 @@ pub trait Store: Debug + Send + Sync {
 
     /// Returns when everything put before survives a crash of the machine.
     fn flush(&self) -> Result<()>;
+
+    /// Whether each request takes a round trip, so that much should be asked for at once.
+    fn is_far(&self) -> bool {
+        false
+    }
+
+    /// The bytes of ranges of several objects, in the order asked for; side by side where the store is far.
+    ///
+    /// # Errors
+    /// As of [`read_ranges`](Self::read_ranges).
+    fn read_many(&self, wanted: &[ObjectRanges]) -> Result<Vec<Vec<Vec<u8>>>> {
+        wanted.iter().map(|(path, ranges)| self.read_ranges(path, ranges)).collect()
+    }
+
+    /// Several whole objects, in the order asked for; side by side where the store is far.
+    fn read_all(&self, paths: &[String]) -> Result<Vec<Vec<u8>>> {
+        paths.iter().map(|path| self.read(path)).collect()
+    }
+
+    /// All objects of the store, or `None` where they are more than `most`, or where each folder is as quickly
+    /// listed by itself.
+    fn list_all(&self, most: usize) -> Result<Option<Vec<Listing>>> {
+        let _ = most;
+        Ok(None)
+    }
+
+    /// A hint that these objects will soon be read, each as a whole. Those that cannot be read are an error when
+    /// they are.
+    fn expect(&self, paths: &[String]) {
+        let _ = paths;
+    }
+
+    /// Hands over what objects hold, which is kept where a listing says that they still do.
+    fn supply(&self, objects: Vec<Supplied>) {
+        let _ = objects;
+    }
+
+    /// Whether listing a folder takes no request.
+    fn lists_freely(&self) -> bool {
+        true
+    }
 }
 
 /// An object that is being written; it appears when it is finished, and never if this is dropped.
@@ -145,6 +211,17 @@ pub fn open(uri: &Uri) -> Result<Arc<dyn Store>> {
     match uri {
         Uri::Local(path) => Ok(Arc::new(LocalStore::new(path))),
         Uri::S3 { bucket, key } => Ok(Arc::new(S3Store::open(bucket, key)?)),
+    }
+}
+
+/// Opens the store at a URI to read what is there now: what is in a bucket is listed once, see [`ListedStore`].
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_to_read(uri: &Uri) -> Result<Arc<dyn Store>> {
+    match uri {
+        Uri::Local(_) => open(uri),
+        Uri::S3 { .. } => Ok(Arc::new(ListedStore::new(open(uri)?))),
     }
 }
 

@@ -20,7 +20,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let object = Object::open_uri(&arguments.uri, NOW)?;
+    // What is kept for quick opening would stand for what it is a copy of.
+    let soma = vacuole_soma::Error::from;
+    let uri = vacuole_store::Uri::parse(&arguments.uri).map_err(soma)?;
+    let object = Object::open(vacuole_store::open(&uri).map_err(soma)?, "", NOW)?;
     let progress = output.spinner("checking", &arguments.uri);
     let report = verify(&object)?;
     drop(progress);

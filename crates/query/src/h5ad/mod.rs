@@ -35,10 +35,12 @@ pub fn open(location: &str) -> Result<Option<H5ad>> {
             let (folder, name) = key.rsplit_once('/').unwrap_or(("", &key));
             let store = vacuole_store::open(&Uri::S3 { bucket, key: folder.to_owned() });
             let store = store.map_err(soma)?;
-            if name.is_empty() || store.size(name).map_err(soma)?.is_none() {
+            if name.is_empty() {
                 return Ok(None);
             }
-            let source = CachedSource::new(Arc::new(StoreSource::new(&store, name)))?;
+            let Some(size) = store.size(name).map_err(soma)? else { return Ok(None) };
+            let source = StoreSource::new(&store, name).with_size(size);
+            let source = CachedSource::new(Arc::new(source))?;
             Ok(Some(H5ad::from_source(Arc::new(source), location)?))
         }
         Uri::Local(_) => Ok(None),

@@ -6,6 +6,7 @@ use vacuole_tiledb::Error as FormatError;
 use vacuole_tiledb::fragment::{Field, dense_tile_counts, space_tile_cells};
 use vacuole_tiledb::schema::{Layout, Range};
 
+use super::fetch::{Fetched, Wanted};
 use super::fragment::Fragment;
 use super::{Array, arrow_types};
 use crate::error::{Error, ErrorKind, InObject, Result};
@@ -27,6 +28,19 @@ struct Axis {
     /// Where the domain starts, and the extent of space tiles.
     start: i64,
     extent: i64,
+}
+
+/// Where a tile begins in a dimension, and the first and the last coordinate wanted of it.
+type Part = (i64, i64, i64);
+
+/// What a fragment holds of a region.
+struct Overlay<'a> {
+    fragment: &'a Fragment,
+    /// The number of the attribute in the fragment, and the bytes of its cells.
+    number: usize,
+    cell: usize,
+    /// Tiles, with the part wanted of each dimension.
+    tiles: Vec<(u64, Vec<Part>)>,
 }
 
 impl Axis {
@@ -64,8 +78,20 @@ impl Array {
         let mut validity = attribute
             .nullable
             .then(|| vec![u8::from(attribute.fill_valid); size / attribute.cell_size()]);
-        for fragment in &self.fragments {
-            self.overlay(fragment, column, &axes, &mut out, validity.as_deref_mut())?;
+        let overlaid =
+            self.fragments.iter().map(|fragment| self.overlay_of(fragment, column, &axes));
+        let overlaid = overlaid.collect::<Result<Vec<_>>>()?;
+        let source = Fetched::now(&self.store, || {
+            let mut wanted = Wanted::default();
+            for overlay in overlaid.iter().flatten() {
+                for (tile, _) in &overlay.tiles {
+                    wanted.tile(overlay.fragment, Field::Attribute(overlay.number), *tile);
+                }
+            }
+            wanted
+        })?;
+        for overlay in overlaid.iter().flatten() {
+            self.overlay(overlay, &source, &axes, &mut out, validity.as_deref_mut())?;
         }
         Ok(DenseBlock {
             shape: axes.iter().map(|axis| axis.length() as u64).collect(),
@@ -111,23 +137,20 @@ impl Array {
         .collect()
     }
 
-    /// Copies what a fragment holds of the region over what is there.
-    fn overlay(
+    /// What a fragment holds of a region; `None` where it holds nothing of the column.
+    fn overlay_of<'a>(
         &self,
-        fragment: &Fragment,
+        fragment: &'a Fragment,
         column: &str,
         axes: &[Axis],
-        out: &mut [u8],
-        mut validity: Option<&mut [u8]>,
-    ) -> Result<()> {
-        let Some((number, attribute)) = fragment.schema.attribute(column) else { return Ok(()) };
-        let Some(used) = &fragment.metadata.footer.non_empty_domain else { return Ok(()) };
+    ) -> Result<Option<Overlay<'a>>> {
+        let Some((number, attribute)) = fragment.schema.attribute(column) else { return Ok(None) };
+        let Some(used) = &fragment.metadata.footer.non_empty_domain else { return Ok(None) };
         let counts = dense_tile_counts(&fragment.schema, used).in_object(self.display())?;
         let used: Vec<(i64, i64)> = used.iter().filter_map(Range::as_signed).collect();
         if used.len() != axes.len() {
             return Err(Error::corrupt(self.display(), "a dense fragment without integer ranges"));
         }
-        let cell = attribute.cell_size();
         let tile_cells = space_tile_cells(&fragment.schema).in_object(self.display())?;
         if fragment.metadata.footer.last_tile_cells != tile_cells {
             let found = fragment.metadata.footer.last_tile_cells;
@@ -135,7 +158,7 @@ impl Array {
             return Err(Error::corrupt(self.display(), message));
         }
         let column_major_tiles = self.order(self.schema.tile_order)?;
-        let column_major_cells = self.order(self.schema.cell_order)?;
+        let mut tiles = Vec::new();
         for tile in 0..fragment.metadata.tiles {
             let position = unravel(tile, &counts, column_major_tiles);
             // The part of this tile that is data of the fragment, and wanted.
@@ -147,10 +170,26 @@ impl Array {
                 let high = origin.saturating_add(axis.extent - 1).min(last).min(axis.high);
                 parts.push((origin, low, high));
             }
-            if parts.iter().any(|(_, low, high)| low > high) {
-                continue;
+            if parts.iter().all(|(_, low, high)| low <= high) {
+                tiles.push((tile, parts));
             }
-            let raw = fragment.read_cells(&*self.store, Field::Attribute(number), tile)?;
+        }
+        Ok(Some(Overlay { fragment, number, cell: attribute.cell_size(), tiles }))
+    }
+
+    /// Copies what a fragment holds of the region over what is there.
+    fn overlay(
+        &self,
+        overlay: &Overlay<'_>,
+        source: &Fetched,
+        axes: &[Axis],
+        out: &mut [u8],
+        mut validity: Option<&mut [u8]>,
+    ) -> Result<()> {
+        let &Overlay { fragment, number, cell, .. } = overlay;
+        let column_major_cells = self.order(self.schema.cell_order)?;
+        for (tile, parts) in &overlay.tiles {
+            let raw = fragment.read_cells(source, Field::Attribute(number), *tile)?;
             let extents: Vec<u64> = axes.iter().map(|axis| axis.extent as u64).collect();
             let lengths: Vec<u64> = axes.iter().map(|axis| axis.length() as u64).collect();
             let region: Vec<u64> =

@@ -5,17 +5,22 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_schema::DataType;
+use rayon::prelude::*;
 use vacuole_store::{Store, join};
 use vacuole_tiledb::filter::{CellShape, FilterPipeline};
 use vacuole_tiledb::fragment::{Field, FieldFile, Footer, FragmentMetadata, METADATA_FILE};
 use vacuole_tiledb::schema::ArraySchema;
 use vacuole_tiledb::{Datatype, TimestampedName};
 
+use super::fetch::TileSource;
 use super::{FRAGMENT_FOLDER, arrow_types};
 use crate::error::{Error, InObject, Result};
 
 /// More than a tile of any array that is read in practice; a lie beyond it is not allocated for.
 const MOST_TILE_BYTES: u64 = 1 << 32;
+
+/// How many fragments' metadata are read side by side from a store that is far away.
+const READ_TOGETHER: usize = 128;
 
 /// A committed fragment.
 #[derive(Debug)]
@@ -34,21 +39,54 @@ pub(crate) struct RawCells {
 }
 
 impl Fragment {
-    pub(crate) fn open(
+    /// Opens the fragments of these names, in their order.
+    pub(crate) fn open_all(
         store: &dyn Store,
         array: &str,
+        names: &[TimestampedName],
+        schemas: &BTreeMap<String, Arc<ArraySchema>>,
+    ) -> Result<Vec<Arc<Self>>> {
+        let folder = join(array, FRAGMENT_FOLDER);
+        let open = |name: &TimestampedName, bytes: Option<&[u8]>| {
+            let folder = join(&folder, &name.to_string());
+            let object = join(&folder, METADATA_FILE);
+            let read;
+            let bytes = match bytes {
+                Some(bytes) => bytes,
+                None => {
+                    read = store.read(&object)?;
+                    &read
+                }
+            };
+            Self::decode(bytes, &store.display(&object), name, folder, schemas).map(Arc::new)
+        };
+        if !store.is_far() {
+            return names.par_iter().map(|name| open(name, None)).collect();
+        }
+        let mut opened = Vec::with_capacity(names.len());
+        for names in names.chunks(READ_TOGETHER) {
+            let object =
+                |name: &TimestampedName| join(&join(&folder, &name.to_string()), METADATA_FILE);
+            let read = store.read_all(&names.iter().map(object).collect::<Vec<_>>())?;
+            let found: Result<Vec<_>> =
+                names.par_iter().zip(&read).map(|(name, bytes)| open(name, Some(bytes))).collect();
+            opened.extend(found?);
+        }
+        Ok(opened)
+    }
+
+    fn decode(
+        bytes: &[u8],
+        shown: &str,
         name: &TimestampedName,
+        folder: String,
         schemas: &BTreeMap<String, Arc<ArraySchema>>,
     ) -> Result<Self> {
-        let folder = join(&join(array, FRAGMENT_FOLDER), &name.to_string());
-        let object = join(&folder, METADATA_FILE);
-        let shown = store.display(&object);
-        let bytes = store.read(&object)?;
-        let wanted = Footer::schema_name(&bytes).in_object(&shown)?;
+        let wanted = Footer::schema_name(bytes).in_object(shown)?;
         let schema = schemas.get(&wanted).ok_or_else(|| {
-            Error::corrupt(&shown, format!("expected a schema '{wanted}', found none of that name"))
+            Error::corrupt(shown, format!("expected a schema '{wanted}', found none of that name"))
         })?;
-        let metadata = FragmentMetadata::read(&bytes, schema).in_object(&shown)?;
+        let metadata = FragmentMetadata::read(bytes, schema).in_object(shown)?;
         Ok(Self { name: name.clone(), schema: Arc::clone(schema), metadata, folder })
     }
 
@@ -65,12 +103,22 @@ impl Fragment {
     }
 
     /// Whether cells of a field vary in length.
-    fn is_var(&self, field: Field) -> bool {
+    pub(super) fn is_var(&self, field: Field) -> bool {
         match field {
             Field::Attribute(index) => {
                 self.schema.attributes.get(index).is_some_and(|a| a.is_var())
             }
             Field::Dimension(index) => self.schema.dimensions.get(index).is_some_and(|d| d.var),
+            _ => false,
+        }
+    }
+
+    /// Whether cells of a field can be null.
+    pub(super) fn is_nullable(&self, field: Field) -> bool {
+        match field {
+            Field::Attribute(index) => {
+                self.schema.attributes.get(index).is_some_and(|a| a.nullable)
+            }
             _ => false,
         }
     }
@@ -97,9 +145,9 @@ impl Fragment {
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorKind::Corrupt) or [`Checksum`](crate::ErrorKind::Checksum), naming the file.
-    pub(crate) fn read_cells(
+    pub(crate) fn read_cells<S: TileSource + ?Sized>(
         &self,
-        store: &dyn Store,
+        store: &S,
         field: Field,
         tile: u64,
     ) -> Result<RawCells> {
@@ -150,13 +198,7 @@ impl Fragment {
             check_size(store, &object, tile, size, data.len())?;
             (data, None)
         };
-        let nullable = match field {
-            Field::Attribute(index) => {
-                self.schema.attributes.get(index).is_some_and(|a| a.nullable)
-            }
-            _ => false,
-        };
-        let validity = if nullable {
+        let validity = if self.is_nullable(field) {
             let object = self.object(field, FieldFile::Validity);
             let limit = self.limit(store, &object, cells)?;
             let stored = self.stored(store, field, FieldFile::Validity, tile)?;
@@ -172,9 +214,9 @@ impl Fragment {
     }
 
     /// Reads the cells of a field over one tile as an Arrow array of `data_type`.
-    pub(crate) fn read_column(
+    pub(crate) fn read_column<S: TileSource + ?Sized>(
         &self,
-        store: &dyn Store,
+        store: &S,
         field: Field,
         tile: u64,
         data_type: &DataType,
@@ -185,13 +227,18 @@ impl Fragment {
     }
 
     /// Reads the cells of a u64 field over one tile.
-    pub(crate) fn read_u64s(&self, store: &dyn Store, field: Field, tile: u64) -> Result<Vec<u64>> {
+    pub(crate) fn read_u64s<S: TileSource + ?Sized>(
+        &self,
+        store: &S,
+        field: Field,
+        tile: u64,
+    ) -> Result<Vec<u64>> {
         Ok(vacuole_tiledb::bytes::u64s_from_le(&self.read_cells(store, field, tile)?.data))
     }
 
-    fn stored(
+    fn stored<S: TileSource + ?Sized>(
         &self,
-        store: &dyn Store,
+        store: &S,
         field: Field,
         file: FieldFile,
         tile: u64,
@@ -201,11 +248,10 @@ impl Fragment {
             .metadata
             .tile_range(&self.schema, field, file, tile)
             .in_object(store.display(&join(&self.folder, METADATA_FILE)))?;
-        let mut read = store.read_ranges(&object, &[range])?;
-        Ok(read.pop().unwrap_or_default())
+        store.range(&object, range)
     }
 
-    fn limit(&self, store: &dyn Store, object: &str, size: u64) -> Result<usize> {
+    fn limit<S: TileSource + ?Sized>(&self, store: &S, object: &str, size: u64) -> Result<usize> {
         if size > MOST_TILE_BYTES {
             return Err(Error::new(
                 crate::ErrorKind::Unsupported,
@@ -217,8 +263,8 @@ impl Fragment {
     }
 }
 
-fn check_size(
-    store: &dyn Store,
+fn check_size<S: TileSource + ?Sized>(
+    store: &S,
     object: &str,
     tile: u64,
     expected: u64,

@@ -2,6 +2,7 @@
 
 mod arrow_types;
 mod dense;
+mod fetch;
 mod fragment;
 mod held;
 mod selection;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_schema::{Field, Schema, SchemaRef};
-use rayon::prelude::*;
 use vacuole_store::{Store, join};
+use vacuole_tiledb::fragment::METADATA_FILE;
 use vacuole_tiledb::schema::{ArraySchema, ArrayType, Enumeration, Range};
 use vacuole_tiledb::{Commits, Condition, TimestampedName};
 
@@ -71,12 +72,14 @@ impl Array {
         let (schemas, schema_name) = read_schemas(&*store, path, at)?;
         let schema = Arc::clone(&schemas[&schema_name]);
         let mut enumerations = BTreeMap::new();
-        for (name, file) in &schema.enumerations {
-            let object = join(&join(path, ENUMERATION_FOLDER), file);
-            let enumeration = Enumeration::read(&store.read(&object)?);
-            let enumeration = enumeration.in_object(store.display(&object))?;
+        let folder = join(path, ENUMERATION_FOLDER);
+        let objects: Vec<_> = schema.enumerations.iter().map(|(_, f)| join(&folder, f)).collect();
+        let read = store.read_all(&objects)?;
+        for (((name, _), object), bytes) in schema.enumerations.iter().zip(&objects).zip(&read) {
+            let enumeration = Enumeration::read(bytes);
+            let enumeration = enumeration.in_object(store.display(object))?;
             let values =
-                arrow_types::enumeration_values(&enumeration).in_object(store.display(&object))?;
+                arrow_types::enumeration_values(&enumeration).in_object(store.display(object))?;
             enumerations.insert(name.clone(), (enumeration, values));
         }
         let arrow = arrow_schema(&schema, &enumerations).in_object(&shown)?;
@@ -91,11 +94,7 @@ impl Array {
             Ok(Delete { marker: delete.marker, at: delete.at, keep })
         });
         let deletes = deletes.collect::<Result<Vec<_>>>()?;
-        let fragments = commits
-            .fragments
-            .par_iter()
-            .map(|name| Fragment::open(&*store, path, name, &schemas).map(Arc::new))
-            .collect::<Result<Vec<_>>>()?;
+        let fragments = Fragment::open_all(&*store, path, &commits.fragments, &schemas)?;
         Ok(Self {
             store,
             path: path.to_owned(),
@@ -241,10 +240,11 @@ fn read_schemas(
 ) -> Result<(BTreeMap<String, Arc<ArraySchema>>, String)> {
     let folder = join(path, SCHEMA_FOLDER);
     let mut schemas = BTreeMap::new();
-    for entry in store.list(&folder)?.into_iter().filter(|entry| !entry.is_folder) {
-        let object = join(&folder, &entry.name);
-        let schema = ArraySchema::read(&store.read(&object)?).in_object(store.display(&object))?;
-        schemas.insert(entry.name, Arc::new(schema));
+    let names: Vec<String> = file_names(store, &folder)?;
+    let objects: Vec<String> = names.iter().map(|name| join(&folder, name)).collect();
+    for ((name, object), bytes) in names.into_iter().zip(&objects).zip(store.read_all(&objects)?) {
+        let schema = ArraySchema::read(&bytes).in_object(store.display(object))?;
+        schemas.insert(name, Arc::new(schema));
     }
     let mut in_force = None;
     for name in schemas.keys() {
@@ -258,14 +258,38 @@ fn read_schemas(
     }
 }
 
+/// The small files that opening the array at `path` reads, and some more, in what is listed without requests.
+pub(crate) fn files(store: &dyn Store, path: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in [SCHEMA_FOLDER, ENUMERATION_FOLDER, COMMIT_FOLDER] {
+        let folder = join(path, folder);
+        let mut names = file_names(store, &folder)?;
+        names.retain(|name| {
+            !name.ends_with(".wrt")
+                && (name.starts_with('_') || vacuole_tiledb::needs_contents(name))
+        });
+        found.extend(names.iter().map(|name| join(&folder, name)));
+    }
+    let folder = join(path, FRAGMENT_FOLDER);
+    for fragment in store.list(&folder)?.into_iter().filter(|entry| entry.is_folder) {
+        found.push(join(&join(&folder, &fragment.name), METADATA_FILE));
+    }
+    Ok(found)
+}
+
+/// The names of the objects directly in a folder.
+pub(crate) fn file_names(store: &dyn Store, folder: &str) -> Result<Vec<String>> {
+    let entries = store.list(folder)?.into_iter();
+    Ok(entries.filter(|entry| !entry.is_folder).map(|entry| entry.name).collect())
+}
+
 /// Reads what is committed at time `at`.
 pub(crate) fn read_commits(store: &dyn Store, path: &str, at: u64) -> Result<Commits> {
     let folder = join(path, COMMIT_FOLDER);
     let names: Vec<String> = store.list(&folder)?.into_iter().map(|entry| entry.name).collect();
-    let mut contents = BTreeMap::new();
-    for name in names.iter().filter(|name| vacuole_tiledb::needs_contents(name)) {
-        contents.insert(name.clone(), store.read(&join(&folder, name))?);
-    }
+    let needed = || names.iter().filter(|name| vacuole_tiledb::needs_contents(name));
+    let objects: Vec<String> = needed().map(|name| join(&folder, name)).collect();
+    let contents = needed().cloned().zip(store.read_all(&objects)?).collect();
     let names = names.iter().map(String::as_str);
     Commits::resolve(names, &contents, at).in_object(store.display(&folder))
 }

@@ -20,6 +20,7 @@ use vacuole_tiledb::Condition;
 use vacuole_tiledb::fragment::{Field, FieldFile};
 use vacuole_tiledb::schema::Range;
 
+use super::fetch::{Fetched, Fetcher, TileSource, Wanted};
 use super::fragment::Fragment;
 use super::held::{At, Held};
 use super::selection::{Lookup, Selection};
@@ -68,6 +69,7 @@ pub struct SparseRead<'a> {
     plan: ReadPlan,
     bands: VecDeque<Range>,
     held: Held,
+    fetcher: Fetcher,
     ready: VecDeque<RecordBatch>,
     schema: SchemaRef,
 }
@@ -85,6 +87,17 @@ struct ReadPlan {
     times: bool,
 }
 
+impl ReadPlan {
+    /// The selections within a band.
+    fn within(&self, band: &Range) -> Vec<Selection> {
+        let mut selections = self.selections.clone();
+        if let (Some(first), Some((low, high))) = (selections.first_mut(), band.as_signed()) {
+            *first = first.clip(low, high);
+        }
+        selections
+    }
+}
+
 impl Array {
     /// Reads cells of a sparse array.
     ///
@@ -97,7 +110,8 @@ impl Array {
         let bands = self.bands(&plan);
         let schema = Arc::new(Schema::new(wanted));
         let (held, ready) = (Held::default(), VecDeque::new());
-        Ok(SparseRead { array: self, plan, bands, held, ready, schema })
+        let fetcher = Fetcher::new(&self.store);
+        Ok(SparseRead { array: self, plan, bands, held, fetcher, ready, schema })
     }
 
     /// Reads cells of a sparse array into one batch.
@@ -253,15 +267,12 @@ impl Array {
         &self,
         plan: &ReadPlan,
         band: &Range,
-        held: &Held,
+        (held, source): (&Held, &Fetched),
         map: &(impl Fn(RecordBatch) -> Result<T, E> + Sync),
     ) -> Result<Vec<T>, E> {
-        let mut selections = plan.selections.clone();
-        if let (Some(first), Some((low, high))) = (selections.first_mut(), band.as_signed()) {
-            *first = first.clip(low, high);
-        }
+        let selections = plan.within(band);
         let tiles = self.tiles(&selections);
-        let tile = |&at: &At| self.read_tile(plan, &selections, held, at);
+        let tile = |&at: &At| self.read_tile(plan, &selections, (held, source), at);
         let wanted = |batch: &RecordBatch| -> Result<Option<RecordBatch>> {
             if batch.num_rows() == 0 {
                 return Ok(None);
@@ -294,6 +305,28 @@ impl Array {
         Ok(finished.into_iter().flatten().collect())
     }
 
+    /// What [`read_tile`](Self::read_tile) reads for a band.
+    fn wanted(&self, plan: &ReadPlan, band: &Range) -> Wanted {
+        let mut wanted = Wanted::default();
+        let dimensions = self.schema.dimensions.len();
+        for At { fragment, tile } in self.tiles(&plan.within(band)) {
+            let Some(fragment) = self.fragments.get(fragment) else { continue };
+            (0..dimensions).for_each(|d| wanted.tile(fragment, Field::Dimension(d), tile));
+            for field in plan.fetched.iter().skip(dimensions) {
+                if let Some((index, _)) = fragment.schema.attribute(field.name()) {
+                    wanted.tile(fragment, Field::Attribute(index), tile);
+                }
+            }
+            if plan.times && fragment.metadata.footer.has_timestamps {
+                wanted.tile(fragment, Field::Timestamps, tile);
+            }
+            if plan.times && fragment.metadata.footer.has_delete_metadata {
+                wanted.tile(fragment, Field::DeleteTimestamps, tile);
+            }
+        }
+        wanted
+    }
+
     /// The tiles that can hold selected cells.
     fn tiles(&self, selections: &[Selection]) -> Vec<At> {
         let found = self.fragments.iter().enumerate().flat_map(|(index, fragment)| {
@@ -313,11 +346,11 @@ impl Array {
         &self,
         plan: &ReadPlan,
         selections: &[Selection],
-        held: &Held,
+        (held, store): (&Held, &Fetched),
         at: At,
     ) -> Result<Option<RecordBatch>> {
         let Some(fragment) = self.fragments.get(at.fragment) else { return Ok(None) };
-        let (store, tile) = (&*self.store, at.tile);
+        let tile = at.tile;
         let leaves = fragment.metadata.rtree.leaves();
         let bounds = leaves.get(tile as usize).map(AsRef::as_ref).unwrap_or_default();
         let before = held.take(at);
@@ -341,7 +374,7 @@ impl Array {
         };
         let batch = match before {
             Some(batch) => batch,
-            None => self.whole_tile(plan, fragment, tile, columns)?,
+            None => self.whole_tile(plan, store, fragment, tile, columns)?,
         };
         let Some(keep) = keep else { return Ok(Some(batch)) };
         let band = selections.first().and_then(Selection::bounds);
@@ -365,14 +398,14 @@ impl Array {
     fn whole_tile(
         &self,
         plan: &ReadPlan,
+        store: &Fetched,
         fragment: &Fragment,
         tile: u64,
         mut columns: Vec<ArrayRef>,
     ) -> Result<RecordBatch> {
-        let store = &*self.store;
         let cells = fragment.metadata.tile_cells(tile) as usize;
         for field in plan.fetched.iter().skip(columns.len()) {
-            columns.push(self.read_attribute(fragment, tile, field)?);
+            columns.push(self.read_attribute(store, fragment, tile, field)?);
         }
         let mut fields = plan.fetched.clone();
         if plan.times {
@@ -443,6 +476,7 @@ impl Array {
     /// The cells of an attribute over one tile; what a fragment does not know reads as the fill.
     fn read_attribute(
         &self,
+        store: &Fetched,
         fragment: &Fragment,
         tile: u64,
         field: &ArrowField,
@@ -470,7 +504,7 @@ impl Array {
                         ),
                     ));
                 }
-                fragment.read_column(&*self.store, Field::Attribute(index), tile, plain)?
+                fragment.read_column(store, Field::Attribute(index), tile, plain)?
             }
             None => {
                 let valid = !wanted.nullable || wanted.fill_valid;
@@ -534,8 +568,8 @@ impl SparseRead<'_> {
         &mut self,
         map: impl Fn(RecordBatch) -> Result<T, E> + Sync,
     ) -> Option<Result<Vec<T>, E>> {
-        while let Some(band) = self.bands.pop_front() {
-            match self.array.read_band(&self.plan, &band, &self.held, &map) {
+        while let Some(read) = self.fetch_band(&map) {
+            match read {
                 Ok(mapped) if mapped.is_empty() => {}
                 Ok(mapped) => return Some(Ok(mapped)),
                 Err(error) => {
@@ -545,6 +579,22 @@ impl SparseRead<'_> {
             }
         }
         None
+    }
+
+    fn fetch_band<T: Send, E: From<Error> + Send>(
+        &mut self,
+        map: &(impl Fn(RecordBatch) -> Result<T, E> + Sync),
+    ) -> Option<Result<Vec<T>, E>> {
+        let (array, plan) = (self.array, &self.plan);
+        let fetched = match self.bands.is_empty() {
+            true => return None,
+            false => self.fetcher.next(&self.bands, |band| array.wanted(plan, band)),
+        };
+        let band = self.bands.pop_front()?;
+        Some(match fetched {
+            Ok(fetched) => array.read_band(plan, &band, (&self.held, &fetched), map),
+            Err(error) => Err(error.into()),
+        })
     }
 
     /// The schema of the batches.

@@ -42,7 +42,7 @@ pub use objects::ObjectInfo;
 pub use options::{S3Options, configure};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::{Entry, ObjectState, ObjectWriter, Store, join};
+use crate::{Entry, Listing, ObjectRanges, ObjectState, ObjectWriter, Store, join};
 use bucket::Bucket;
 use http::Lost;
 use mark::{Mark, Whose};
@@ -193,6 +193,55 @@ impl S3Store {
         Error::new(ErrorKind::Io, self.display(path), message)
     }
 
+    /// Ranges of several objects, as many at a time as may be.
+    async fn read_together(&self, wanted: &[(&str, &[Range<u64>])]) -> Result<Vec<Vec<Vec<u8>>>> {
+        let mut requests = Vec::new();
+        for (index, (path, ranges)) in wanted.iter().enumerate() {
+            let key = self.key(path)?;
+            let wanted = ranges::requests(ranges).into_iter();
+            requests.extend(wanted.map(|range| (index, *path, key.clone(), range)));
+        }
+        let read = stream::iter(requests)
+            .map(|(index, path, key, range)| async move {
+                let bytes = self.fetch(path, &key, range.clone()).await?;
+                Ok::<_, Error>((index, (range, bytes)))
+            })
+            .buffered(READS_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let mut fetched: Vec<Vec<(Range<u64>, Bytes)>> = vec![Vec::new(); wanted.len()];
+        for (index, piece) in read {
+            if let Some(pieces) = fetched.get_mut(index) {
+                pieces.push(piece);
+            }
+        }
+        let of_object = |((path, ranges), mut fetched): (&(&str, &[Range<u64>]), Vec<_>)| {
+            if let ([range], [(piece, bytes)]) = (*ranges, &mut fetched[..])
+                && range == piece
+            {
+                return Ok(vec![Vec::from(std::mem::take(bytes))]);
+            }
+            let assemble = |range: &Range<u64>| {
+                ranges::assemble(range, &fetched).ok_or_else(|| self.truncated(path, range, None))
+            };
+            ranges.iter().map(assemble).collect()
+        };
+        wanted.iter().zip(fetched).map(of_object).collect()
+    }
+
+    async fn read_whole(&self, path: &str) -> Result<Vec<u8>> {
+        let key = self.key(path)?;
+        let read = async {
+            let _leave = leave().acquire_owned().await;
+            self.get(&key, &GetOptions::default()).await
+        };
+        let got = read.await.map_err(|error| self.failed(path, "cannot be read", &error))?;
+        if got.bytes.len() as u64 != got.size {
+            return Err(self.short(path, &got));
+        }
+        Ok(Vec::from(got.bytes))
+    }
+
     fn truncated(&self, path: &str, range: &Range<u64>, size: Option<u64>) -> Error {
         let found = match size {
             Some(size) => format!("it has {size} bytes"),
@@ -277,42 +326,47 @@ impl Store for S3Store {
     }
 
     fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>> {
-        let key = self.key(path)?;
-        let requests = ranges::requests(ranges);
-        let mut fetched = runtime::wait(
-            stream::iter(requests)
-                .map(|range| {
-                    let key = &key;
-                    async move {
-                        let bytes = self.fetch(path, key, range.clone()).await?;
-                        Ok::<_, Error>((range, bytes))
-                    }
-                })
-                .buffered(READS_AT_ONCE)
-                .try_collect::<Vec<_>>(),
-        )??;
-        if let ([range], [(piece, bytes)]) = (ranges, &mut fetched[..])
-            && range == piece
-        {
-            return Ok(vec![Vec::from(std::mem::take(bytes))]);
-        }
-        let assemble = |range: &Range<u64>| {
-            ranges::assemble(range, &fetched).ok_or_else(|| self.truncated(path, range, None))
-        };
-        ranges.iter().map(assemble).collect()
+        let mut read = runtime::wait(self.read_together(&[(path, ranges)]))??;
+        Ok(read.pop().unwrap_or_default())
+    }
+
+    fn read_many(&self, wanted: &[ObjectRanges]) -> Result<Vec<Vec<Vec<u8>>>> {
+        let wanted: Vec<_> = wanted.iter().map(|(p, r)| (p.as_str(), r.as_slice())).collect();
+        runtime::wait(self.read_together(&wanted))?
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>> {
-        let key = self.key(path)?;
-        let read = runtime::wait(async {
-            let _leave = leave().acquire_owned().await;
-            self.get(&key, &GetOptions::default()).await
+        runtime::wait(self.read_whole(path))?
+    }
+
+    fn read_all(&self, paths: &[String]) -> Result<Vec<Vec<u8>>> {
+        let reads = stream::iter(paths).map(|path| self.read_whole(path)).buffered(READS_AT_ONCE);
+        runtime::wait(reads.try_collect())?
+    }
+
+    fn list_all(&self, most: usize) -> Result<Option<Vec<Listing>>> {
+        // A page more tells that there are more.
+        let mut listed = self.all_in("")?.take(most + 1);
+        let root = self.key("")?.as_ref().len();
+        let found: object_store::Result<Vec<Listing>> = runtime::wait(async {
+            let mut found = Vec::new();
+            while let Some(object) = listed.try_next().await? {
+                let path = object.location.as_ref().get(root..).unwrap_or_default();
+                let state = ObjectState { size: object.size, version: object.e_tag };
+                found.push(Listing { path: path.trim_start_matches('/').to_owned(), state });
+            }
+            Ok(found)
         })?;
-        let got = read.map_err(|error| self.failed(path, "cannot be read", &error))?;
-        if got.bytes.len() as u64 != got.size {
-            return Err(self.short(path, &got));
-        }
-        Ok(Vec::from(got.bytes))
+        let found = found.map_err(|error| self.failed("", "cannot be listed", &error))?;
+        Ok((found.len() <= most).then_some(found))
+    }
+
+    fn is_far(&self) -> bool {
+        true
+    }
+
+    fn lists_freely(&self) -> bool {
+        false
     }
 
     fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {

@@ -36,6 +36,8 @@ class Server:
     endpoint: str
     folder: Path
     process: subprocess.Popen
+    # Held for as long as the ports are used.
+    guard: socket.socket
 
     def environment(self, identity: tuple[str, str] | None = ADMIN, **more: str) -> dict[str, str]:
         """Variables under which programs reach the server; without an identity they have no credentials."""
@@ -82,6 +84,7 @@ class Server:
         # It takes a quarter of a minute to stop by itself, for data that nobody wants.
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+        self.guard.close()
 
 
 def find_weed() -> str:
@@ -92,17 +95,24 @@ def find_weed() -> str:
     return found
 
 
-def free_port() -> int:
-    """A port with three more above it and ten above each of them that are all free."""
-    for first in range(20_000 + os.getpid() % 20_000, 60_000, 20):
-        taken = []
+def free_ports() -> tuple[int, socket.socket]:
+    """A port with three more above it and ten above each of them that are all free, and what keeps others away: who looks
+    for ports here begins at a multiple of 20, and tries the last of the twenty too, which stays taken.
+
+    They lie below those that the system gives to connections.
+    """
+    slots = range(20_000, 32_000, 20)
+    for attempt in range(len(slots)):
+        first = slots[(os.getpid() + attempt) % len(slots)]
+        guard, taken = socket.socket(), []
         try:
+            guard.bind(("127.0.0.1", first + 19))
             for port in (first + i + j for i in range(4) for j in (0, 10)):
                 taken.append(socket.socket())
                 taken[-1].bind(("127.0.0.1", port))
-            return first
+            return first, guard
         except OSError:
-            continue
+            guard.close()
         finally:
             for each in taken:
                 each.close()
@@ -122,7 +132,7 @@ def start(folder: Path) -> Server:
     # Keys for encryption by the server, made when they are first named.
     kms = {"default_provider": "local", "providers": {"local": {"type": "local", "enableOnDemandCreate": True}}}
     config.write_text(json.dumps({"identities": identities, "kms": kms}))
-    port = free_port()
+    port, guard = free_ports()
     # The names of sockets are short: pytest's folders are too deep for them.
     options = {
         "dir": folder,
@@ -160,7 +170,7 @@ def start(folder: Path) -> Server:
             stdout=log,
             stderr=log,
         )
-    server = Server(f"http://127.0.0.1:{port}", folder, process)
+    server = Server(f"http://127.0.0.1:{port}", folder, process, guard)
     try:
         wait(server)
     except BaseException:

@@ -165,7 +165,7 @@ def test_configuration(atlas, vacuole, s3, tmp_path):
 @pytest.mark.parametrize(
     "setting, says",
     [
-        ("vfs.s3.sse=aes256", "vfs.s3.sse: expected one of vfs.s3.aws_access_key_id"),
+        ("vfs.s3.ca_file=x", "vfs.s3.ca_file: expected one of vfs.s3.aws_access_key_id"),
         ("vfs.s3.no_sign_request=maybe", "expected true or false, found 'maybe'"),
         ("wrong-secret", "expected NAME=VALUE"),
     ],

@@ -99,6 +99,11 @@ impl ListedStore {
         self.known_size(path).filter(|&size| size <= SMALL)
     }
 
+    fn changed(&self, path: &str) -> Error {
+        let message = "cannot be read: it is not as it was listed; run the command again";
+        Error::new(ErrorKind::Truncated, self.display(path), message)
+    }
+
     fn written<T>(&self, path: &str, done: Result<T>) -> Result<T> {
         let mut kept = self.kept();
         kept.folders.clear();
@@ -229,12 +234,8 @@ impl Store for ListedStore {
                 *place = bytes;
             }
         }
-        let changed = |path: &str| {
-            let message = "cannot be read: it is not as it was listed; run the command again";
-            Error::new(ErrorKind::Truncated, self.display(path), message)
-        };
         let found = found.into_iter().zip(wanted);
-        found.map(|(found, (path, _))| found.ok_or_else(|| changed(path))).collect()
+        found.map(|(found, (path, _))| found.ok_or_else(|| self.changed(path))).collect()
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>> {
@@ -242,29 +243,42 @@ impl Store for ListedStore {
         Ok(read.pop().unwrap_or_default())
     }
 
+    /// As ranges, wherever the size is known: an answer that is too short is noticed then.
     fn read_all(&self, paths: &[String]) -> Result<Vec<Vec<u8>>> {
-        let here: Vec<_> = paths.iter().map(|path| self.kept().get(path)).collect();
-        let missing: Vec<String> = paths
-            .iter()
-            .zip(&here)
-            .filter(|(_, here)| here.is_none())
-            .map(|(path, _)| path.clone())
-            .collect();
-        let read = match missing.is_empty() {
-            true => Vec::new(),
-            false => self.inner.read_all(&missing)?,
-        };
-        for (path, bytes) in missing.iter().zip(&read) {
+        self.names()?;
+        let mut found: Vec<Option<Vec<u8>>> = Vec::with_capacity(paths.len());
+        let (mut sized, mut others) = (Vec::new(), Vec::new());
+        for path in paths {
+            let kept = self.kept().get(path);
+            match (&kept, self.known_size(path)) {
+                (Some(_), _) => {}
+                (None, Some(0)) => {
+                    found.push(Some(Vec::new()));
+                    continue;
+                }
+                (None, Some(size)) => sized.push((path.clone(), whole(size))),
+                (None, None) => others.push(path.clone()),
+            }
+            found.push(kept.map(|bytes| bytes.to_vec()));
+        }
+        let read_sized = if sized.is_empty() { Vec::new() } else { self.read_many(&sized)? };
+        let read = if others.is_empty() { Vec::new() } else { self.inner.read_all(&others)? };
+        for (path, bytes) in others.iter().zip(&read) {
             if bytes.len() as u64 <= SMALL {
                 self.kept().keep(path, bytes, MOST_KEPT);
             }
         }
+        let mut read_sized = read_sized.into_iter().map(|mut ranges| ranges.pop());
         let mut read = read.into_iter();
-        let found = here.into_iter().map(|here| match here {
-            Some(bytes) => Some(bytes.to_vec()),
+        let mut missing = |path: &String| match self.known_size(path) {
+            Some(_) => read_sized.next().flatten(),
             None => read.next(),
-        });
-        Ok(found.map(Option::unwrap_or_default).collect())
+        };
+        let found = found
+            .into_iter()
+            .zip(paths)
+            .map(|(found, path)| found.or_else(|| missing(path)).ok_or_else(|| self.changed(path)));
+        found.collect()
     }
 
     fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {

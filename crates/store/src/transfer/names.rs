@@ -34,7 +34,8 @@ pub fn files_of_keys<'a>(
             Some(marked) => (marked, false),
             None => (name, true),
         };
-        if name.is_empty() && !is_file {
+        // The folder itself may be marked too.
+        if name.is_empty() && key.ends_with('/') {
             files.push(None);
             continue;
         }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, spawn_blocking};
 
+use super::behind;
 use super::check::{Check, Verified, written};
 use super::locked::{Locked, name, state_path};
 use super::upload::joined;
@@ -38,8 +39,8 @@ const RANGES_AT_ONCE: usize = 8;
 /// The size of a range, unless the parts of the object say another.
 const RANGE: u64 = PART;
 
-/// After how many ranges the file is written to disk while others come.
-const SYNCED_AFTER: u64 = 8;
+/// After how many bytes the file is written to disk while others come.
+const SYNCED_AFTER: u64 = 32 << 20;
 
 /// An object and the file that it becomes.
 #[derive(Clone, Debug, Default)]
@@ -239,13 +240,15 @@ impl Shared {
         let object = object(&self.bucket, &download.key);
         let notes = Notes::open(&state_path(&[id])?, &of)?;
         let mut notes = Arc::new(notes);
-        let mut resumed = self.ranges_of(download, kept, &info, &of, algorithm, &notes).await?;
+        // What is read once more for its checksum had better stay in memory until then.
+        let cached = matches!(check, Check::InOrder(..));
+        let mut resumed = self.ranges_of(download, kept, cached, &of, algorithm, &notes).await?;
         let mut sound = compare(&check, &object, &notes, &of, algorithm, kept).await;
         if sound.is_err() && resumed > 0 {
             // Something else has written to the file meanwhile: from the beginning, then.
             notes.remove();
             notes = Arc::new(Notes::open(&state_path(&[id])?, &of)?);
-            resumed = self.ranges_of(download, kept, &info, &of, algorithm, &notes).await?;
+            resumed = self.ranges_of(download, kept, cached, &of, algorithm, &notes).await?;
             sound = compare(&check, &object, &notes, &of, algorithm, kept).await;
         }
         if let Err(error) = sound {
@@ -257,30 +260,35 @@ impl Shared {
         Ok(done)
     }
 
-    /// Fetches what is missing; the answer is how much was there.
+    /// Fetches what is missing; the answer is how much was there. Unless the file is to stay `cached`, the memory that
+    /// the system holds it in is given back on the way.
     async fn ranges_of(
         self: &Arc<Self>,
         download: &Download,
         kept: &Locked,
-        info: &ObjectInfo,
+        cached: bool,
         of: &Of,
         algorithm: Algorithm,
         notes: &Arc<Notes>,
     ) -> Result<u64> {
         let file = kept.file.try_clone().map_err(|error| self.unwritten(download, error))?;
-        file.set_len(info.size).map_err(|error| self.unwritten(download, error))?;
+        file.set_len(of.size).map_err(|error| self.unwritten(download, error))?;
         let file = Arc::new(file);
         let mut running: JoinSet<Result<u64>> = JoinSet::new();
         let mut resumed = 0;
         let mut syncing = JoinSet::new();
+        let mut asked = 0;
         for number in 0..of.size.div_ceil(of.range) {
-            // Begun early, making the file durable takes little at the end. Its errors are told there.
-            if number % SYNCED_AFTER == SYNCED_AFTER - 1
-                && (syncing.is_empty() || syncing.try_join_next().is_some())
-            {
-                let file = Arc::clone(&file);
-                syncing.spawn_blocking(move || file.sync_data());
+            if let Some(done) = syncing.try_join_next() {
+                self.synced(download, notes, joined(done)?)?;
             }
+            // Begun early, making the file durable takes little at the end.
+            if asked >= SYNCED_AFTER && syncing.is_empty() {
+                let (file, bytes) = (Arc::clone(&file), asked);
+                syncing.spawn_blocking(move || behind::sync(&file, bytes, cached));
+                asked = 0;
+            }
+            asked += of.range;
             let leave = Arc::clone(&self.ranges).acquire_owned().await;
             let (shared, file, notes) = (Arc::clone(self), Arc::clone(&file), Arc::clone(notes));
             let (download, of) = (download.clone(), of.clone());
@@ -307,7 +315,19 @@ impl Shared {
         while let Some(done) = running.join_next().await {
             resumed += joined(done)??;
         }
+        while let Some(done) = syncing.join_next().await {
+            self.synced(download, notes, joined(done)?)?;
+        }
         Ok(resumed)
+    }
+
+    /// Looks at how making the file durable went. The system tells an error only once, so the end would not have it;
+    /// and what it holds in memory is no longer what is on the disk, so the next run begins anew.
+    fn synced(&self, download: &Download, notes: &Notes, done: std::io::Result<()>) -> Result<()> {
+        done.map_err(|error| {
+            notes.remove();
+            self.unwritten(download, error)
+        })
     }
 
     /// One range, written where it belongs; its checksum.

@@ -3,6 +3,7 @@
 //! What an unfinished transfer goes on with is noted in `vacuole/transfers/` of the user's cache folder
 //! (`XDG_CACHE_HOME`, by default `~/.cache`).
 
+mod behind;
 mod bucket;
 mod check;
 mod download;

@@ -215,7 +215,7 @@ def test_writing_goes_on(fault, rule, faulty, clean, s3, noise, request):
 
 @pytest.mark.parametrize("fault", ["503", "lost", "lost-close", "silent", "corrupt-upload"])
 @pytest.mark.parametrize("what", [("POST", "?uploads"), ("PUT", "partNumber=2"), ("POST", "uploadId=")], ids=lambda w: w[1])
-def test_output_goes_on(what, fault, faulty, s3, noise, tmp_path):
+def test_output_goes_on(what, fault, faulty, clean, s3, noise, tmp_path):
     vacuole, proxy = faulty
     if (fault, what[0]) in (("corrupt-upload", "POST"), ("silent", "PUT")):
         pytest.skip("without a checksum of its own, or given the time that a slow line takes for a part")

@@ -360,10 +360,11 @@ impl<'a> Parts<'a> {
                 false => multipart::abort(bucket, &source.key, &note.upload).await?,
             }
         }
-        let (upload, there) = match kept {
-            Some(kept) => kept,
-            None => (multipart::create(bucket, &source.key, &headers).await?, Vec::new()),
-        };
+        if let Some((upload, there)) = kept {
+            let file = Arc::new(file);
+            return Ok(Self { shared, source, file, of, state: Some(state), upload, there });
+        }
+        let upload = multipart::create(bucket, &source.key, &headers).await?;
         let note = Note { upload, of };
         let text = serde_json::to_vec(&note).unwrap_or_default();
         let write = |file: &mut File| {
@@ -373,8 +374,15 @@ impl<'a> Parts<'a> {
         };
         let written = write(&mut state.file);
         let Note { upload, of } = note;
-        let begun =
-            Self { shared, source, file: Arc::new(file), of, state: Some(state), upload, there };
+        let begun = Self {
+            shared,
+            source,
+            file: Arc::new(file),
+            of,
+            state: Some(state),
+            upload,
+            there: Vec::new(),
+        };
         match written {
             Ok(()) => Ok(begun),
             Err(error) => {

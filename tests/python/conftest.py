@@ -12,6 +12,7 @@ import corpus
 import pytest
 import seaweed
 import tiledbsoma.io
+from crashes import Crashes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def pytest_configure(config):
     warnings.filterwarnings("ignore")
     config.addinivalue_line("filterwarnings", "ignore")
+    config.pluginmanager.register(Crashes())
 
 
 def find_binary() -> Path:

@@ -160,7 +160,7 @@ fn escape(cursor: &mut Cursor, start: usize, content: &mut Content) -> Result<()
         'N' if !in_bytes => {
             return Err(Fault::new(
                 cursor.span(start),
-                "characters cannot be named here: write the character itself, or \\uXXXX",
+                "characters cannot be named here: write the character itself, or \\u and its number",
             ));
         }
         other => {

@@ -106,9 +106,9 @@ impl From<Refused> for Error {
     }
 }
 
-/// What the server has said, for [`failure::failed`] to look into.
+/// A cause in the words of another, such as the server's for [`failure::failed`] to look into.
 #[derive(Debug)]
-struct Said(String);
+pub(super) struct Said(pub(super) String);
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::bucket::{self, Bucket, Place};
+use super::call::Said;
 use super::http::PatientConnector;
 use super::{S3Store, failure, options, runtime};
 use crate::error::{Error, ErrorKind, Result};
@@ -323,18 +324,6 @@ async fn ask(endpoint: &str) -> Result<(http::StatusCode, Option<SystemTime>), H
     let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
     Ok((answer.status(), date.and_then(clock::parse)))
 }
-
-/// A cause that somebody else has put into words.
-#[derive(Debug)]
-struct Said(String);
-
-impl fmt::Display for Said {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Said {}
 
 /// What can be done with objects.
 fn objects(round: &mut Round, store: Option<S3Store>, read_only: bool) {

@@ -239,6 +239,12 @@ class Bench:
                     vacuole=self.vacuole("query", uri, "--obs", s3.TISSUE, "-o", out),
                     tiledbsoma=self.reference("tissue", uri),
                 )
+                self.asked(
+                    bucket,
+                    f"S3: three genes of the women of one tissue, to H5AD or AnnData{made}",
+                    vacuole=self.vacuole("query", uri, *s3.NARROW, "-o", out),
+                    tiledbsoma=self.reference("narrow", uri),
+                )
             file = bucket.copy(h5ad, "in.h5ad")
             count = self.vacuole("count", file, "--obs", s3.ALL_OF_OBS)
             self.asked(bucket, "S3: open an H5AD, read all columns of obs", vacuole=count)

@@ -78,6 +78,14 @@ def tissue(store: str):
     return selected(store, obs_query={"value_filter": "tissue == 'lung'"})
 
 
+def narrow(store: str):
+    return selected(
+        store,
+        obs_query={"value_filter": "tissue == 'lung' and sex == 'female'"},
+        var_query={"value_filter": "feature_name in ['GENE17', 'GENE1234', 'GENE9876']"},
+    )
+
+
 def genes(store: str):
     return selected(store, var_query={"value_filter": "feature_name in ['GENE17', 'GENE1234', 'GENE9876']"})
 
@@ -110,7 +118,7 @@ def query(store: str, h5ad: str):
     return lambda: read().write_h5ad(h5ad, compression="gzip")
 
 
-STEPS = [ingest, ingest_slaf, export, scan, tissue, genes, cells, count, obs_filter, query]
+STEPS = [ingest, ingest_slaf, export, scan, tissue, narrow, genes, cells, count, obs_filter, query]
 
 
 if __name__ == "__main__":

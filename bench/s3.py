@@ -19,6 +19,8 @@ import seaweed  # noqa: E402
 # What each request waits.
 LATENCY = 0.02
 TISSUE = "tissue == 'lung'"
+# As the step `narrow` of reference.py.
+NARROW = ("--obs", "tissue == 'lung' and sex == 'female'", "--var", "feature_name in ['GENE17', 'GENE1234', 'GENE9876']")
 # Names every column of `obs` that make_h5ad.py writes, so that all of them are read.
 ALL_OF_OBS = (
     "obs_id != '' and cell_type != '' and tissue != '' and donor_id != '' and sex != '' "

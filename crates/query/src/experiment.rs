@@ -20,7 +20,14 @@ impl Experiment {
     /// [`NotFound`](ErrorKind::NotFound) where there is no SOMA object,
     /// [`InvalidInput`](ErrorKind::InvalidInput) where it is no experiment.
     pub fn open(uri: &str, at: u64) -> Result<Self> {
-        let object = Object::open_uri(uri, at)?;
+        Self::of(Object::open_uri(uri, at)?)
+    }
+
+    /// The experiment that an object is.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) where it is no experiment.
+    pub fn of(object: Object) -> Result<Self> {
         match object.soma_type() {
             SomaType::Experiment => Ok(Self { object }),
             other => {
@@ -70,7 +77,7 @@ impl Experiment {
         }
     }
 
-    /// Says that `obs` and these parts of a measurement will be opened, so that a store that is far away is asked for
+    /// Says that `obs`, `var` and these parts of a measurement will be opened and the data frames read, so that a store that is far away is asked for
     /// all of it at once. Where there is no name, which measurement it will be is a guess.
     pub(crate) fn expect(&self, measurement: Option<&str>, parts: &[&str]) -> Result<()> {
         let store = &**self.object.store();
@@ -78,7 +85,9 @@ impl Experiment {
             return Ok(());
         }
         let ms = join(self.object.path(), "ms");
-        let mut paths = vec![join(self.object.path(), "obs"), ms.clone()];
+        let obs = join(self.object.path(), "obs");
+        let mut frames = vec![obs.clone()];
+        let mut paths = vec![obs, ms.clone()];
         let name = match measurement {
             Some(name) => Some(name.to_owned()),
             None => {
@@ -91,6 +100,7 @@ impl Experiment {
         };
         if let Some(name) = name {
             let measurement = join(&ms, &name);
+            frames.push(join(&measurement, "var"));
             for part in parts {
                 paths.extend(vacuole_soma::folders_below(store, &join(&measurement, part))?);
                 if part.starts_with("X/") {
@@ -99,7 +109,8 @@ impl Experiment {
             }
             paths.push(measurement);
         }
-        Ok(vacuole_soma::expect(store, &paths)?)
+        let frames: Vec<&str> = frames.iter().map(String::as_str).collect();
+        Ok(vacuole_soma::expect_read(store, &paths, &frames)?)
     }
 
     /// The cells that a value filter finds; all of them without one.

@@ -17,5 +17,7 @@ mod verify;
 pub use array::{Array, Selection, SparseReadOptions};
 pub use error::{Error, ErrorKind, Result};
 pub use fragment_writer::FragmentSink;
-pub use object::{Object, SomaType, expect, folders_below, is_group, keys, member_name};
+pub use object::{
+    Object, SomaType, expect, expect_read, folders_below, is_group, keys, member_name,
+};
 pub use verify::{VerifyReport, verify};

@@ -125,8 +125,11 @@ impl Object {
         }
         if path.is_empty() {
             opening::supply(&*store)?;
+            // Of an experiment `obs` is looked at next, whatever the question.
+            expect(&*store, &["", "obs"])?;
+        } else {
+            expect(&*store, &[path])?;
         }
-        expect(&*store, &[path])?;
         let metadata = read_metadata(&*store, path, at)?;
         let Some(name) = metadata.get(keys::OBJECT_TYPE).and_then(MetadataValue::as_str) else {
             let message =
@@ -254,10 +257,27 @@ impl Object {
 /// # Errors
 /// Those of listing.
 pub fn expect<P: AsRef<str>>(store: &dyn Store, paths: &[P]) -> Result<()> {
+    expect_read(store, paths, &[])
+}
+
+/// The largest data file that is fetched before it is known what of it is wanted, in bytes: a round trip takes longer.
+const SMALL: u64 = 128 << 10;
+
+/// The most data files that are fetched like that, of one array.
+const MOST_FILES: usize = 256;
+
+/// As [`expect`], and says that all columns of the data frames at `frames` will be read.
+///
+/// # Errors
+/// Those of listing.
+pub fn expect_read<P: AsRef<str>>(store: &dyn Store, paths: &[P], frames: &[&str]) -> Result<()> {
     if !store.is_far() || !store.lists_freely() {
         return Ok(());
     }
     let mut files = Vec::new();
+    for path in frames {
+        files.extend(array::data_files(store, path, SMALL, MOST_FILES)?);
+    }
     for path in paths.iter().map(AsRef::as_ref) {
         for folder in [GROUP_FOLDER, METADATA_FOLDER] {
             let folder = join(path, folder);

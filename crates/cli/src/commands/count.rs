@@ -1,10 +1,13 @@
 //! `vacuole count`: how many cells, or genes, a filter finds.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use vacuole_anndata::H5ad;
-use vacuole_query::{Experiment, h5ad};
+use vacuole_query::{Source, h5ad};
+use vacuole_store::Store;
 
-use super::{NOW, experiments_only, h5ad_source};
+use super::{experiment, experiments_only, source};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -31,9 +34,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let (obs, var) = match h5ad_source(&arguments.source)? {
-        Some(file) => in_file(&file, &arguments)?,
-        None => in_experiment(&arguments)?,
+    let (obs, var) = match source(&arguments.source)? {
+        Source::File(file) => in_file(&file, &arguments)?,
+        Source::Folder(folder) => in_experiment(folder, &arguments)?,
     };
     let mut found = json!({ "count": obs.or(var) });
     if let (Some(obs), Some(var)) = (obs, var) {
@@ -48,8 +51,11 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
 }
 
 /// The cells, and the genes, that the filters find in an experiment.
-fn in_experiment(arguments: &Arguments) -> Result<(Option<u64>, Option<u64>), CliError> {
-    let experiment = Experiment::open(&arguments.source, NOW)?;
+fn in_experiment(
+    folder: Arc<dyn Store>,
+    arguments: &Arguments,
+) -> Result<(Option<u64>, Option<u64>), CliError> {
+    let experiment = experiment(folder)?;
     let var = match &arguments.var {
         Some(filter) => {
             Some(experiment.select_var(arguments.measurement.as_deref(), Some(filter))?.len() as u64)

@@ -9,18 +9,25 @@ pub(crate) mod show;
 pub(crate) mod verify;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
-use vacuole_anndata::H5ad;
 use vacuole_anndata::write::{Compression, DEFAULT_GZIP, DEFAULT_ZSTD, WriteOptions};
+use vacuole_query::{Experiment, Source};
+use vacuole_store::Store;
 
 use crate::error::CliError;
 
 /// The newest state of an experiment.
 pub(crate) const NOW: u64 = u64::MAX;
 
-/// The H5AD file that questions are about; `None` where they are about an experiment, which is a folder.
-pub(crate) fn h5ad_source(location: &str) -> Result<Option<H5ad>, CliError> {
-    vacuole_query::h5ad::open(location).map_err(|error| CliError::from(error).about_either())
+/// What questions are about: an experiment, or an H5AD file.
+pub(crate) fn source(location: &str) -> Result<Source, CliError> {
+    Source::open(location).map_err(|error| CliError::from(error).about_either())
+}
+
+/// The experiment in a folder.
+pub(crate) fn experiment(folder: Arc<dyn Store>) -> Result<Experiment, CliError> {
+    Ok(Experiment::of(Source::object(folder, NOW)?)?)
 }
 
 /// Refuses an option that only experiments have.

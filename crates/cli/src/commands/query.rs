@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use vacuole_anndata::H5ad;
 use vacuole_query::h5ad::{FileSliceOptions, write_file_slice};
-use vacuole_query::{Experiment, SliceOptions, write_slice};
+use vacuole_query::{SliceOptions, Source, write_slice};
 
-use super::{NOW, experiments_only, h5ad_source};
+use super::{experiment, experiments_only, source};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::target::Target;
@@ -61,11 +61,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    if let Some(file) = h5ad_source(&arguments.source)? {
-        return of_file(&file, arguments, output);
-    }
+    let folder = match source(&arguments.source)? {
+        Source::File(file) => return of_file(&file, arguments, output),
+        Source::Folder(folder) => folder,
+    };
     let target = Target::new(&arguments.output)?;
-    let experiment = Experiment::open(&arguments.source, NOW)?;
+    let experiment = experiment(folder)?;
     let options = SliceOptions {
         measurement: arguments.measurement,
         layer: arguments.layer,

@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use vacuole_query::{Node, h5ad, tree};
-use vacuole_soma::Object;
+use vacuole_query::{Node, Source, h5ad, tree};
 
-use super::{NOW, h5ad_source};
+use super::{NOW, source};
 use crate::error::CliError;
 use crate::output::{Output, bytes};
 
@@ -21,10 +20,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let tree = match h5ad_source(&arguments.uri)? {
-        Some(file) => Node { name: arguments.uri, ..h5ad::show(&file)? },
-        None => {
-            let object = Object::open_uri(&arguments.uri, NOW)?;
+    let tree = match source(&arguments.uri)? {
+        Source::File(file) => Node { name: arguments.uri, ..h5ad::show(&file)? },
+        Source::Folder(folder) => {
+            let object = Source::object(folder, NOW)?;
             let name = object.display().trim_end_matches('/').to_owned();
             Node { name, ..tree(&object)? }
         }

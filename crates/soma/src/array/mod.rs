@@ -277,6 +277,28 @@ pub(crate) fn files(store: &dyn Store, path: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// The data files of the array at `path` that are no larger than `each` bytes, in what is listed without requests; none
+/// where they are more than `most` files.
+pub(crate) fn data_files(
+    store: &dyn Store,
+    path: &str,
+    each: u64,
+    most: usize,
+) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let folder = join(path, FRAGMENT_FOLDER);
+    for fragment in store.list(&folder)?.into_iter().filter(|entry| entry.is_folder) {
+        let folder = join(&folder, &fragment.name);
+        let mut files = store.list(&folder)?;
+        files.retain(|file| !file.is_folder && file.size <= each && file.name != METADATA_FILE);
+        found.extend(files.iter().map(|file| join(&folder, &file.name)));
+        if found.len() > most {
+            return Ok(Vec::new());
+        }
+    }
+    Ok(found)
+}
+
 /// The names of the objects directly in a folder.
 pub(crate) fn file_names(store: &dyn Store, folder: &str) -> Result<Vec<String>> {
     let entries = store.list(folder)?.into_iter();

@@ -124,7 +124,9 @@ impl CliError {
     fn new(kind: Kind, message: &str) -> Self {
         let (message, remedy) = match message.rsplit_once("; ") {
             // A filter's message goes on in lines that show the place.
-            Some((message, remedy)) if !remedy.contains(['\n', ':']) => (message, remedy),
+            Some((message, remedy)) if !remedy.replace("://", "").contains(['\n', ':']) => {
+                (message, remedy)
+            }
             _ => (message, kind.remedy()),
         };
         Self { kind, message: message.to_owned(), remedy: remedy.to_owned(), object: None }
@@ -228,10 +230,10 @@ impl From<vacuole_soma::Error> for CliError {
                     {
                         told.with_remedy("give the folder of an experiment")
                     }
-                    (Error::Store(_), Kind::InvalidInput) => {
+                    (Error::Store(_), Kind::InvalidInput) if told.remedy == kind.remedy() => {
                         told.with_remedy("choose another place")
                     }
-                    (Error::Store(_), Kind::Unsupported) => {
+                    (Error::Store(_), Kind::Unsupported) if told.remedy == kind.remedy() => {
                         told.with_remedy("choose a local folder or one in a bucket of S3")
                     }
                     _ => told,

@@ -34,15 +34,15 @@ impl Target {
             Some(text) => Uri::parse(text).map_err(vacuole_soma::Error::from)?,
             None => Uri::Local(name.to_owned()),
         };
+        uri.check_writable().map_err(vacuole_soma::Error::from)?;
         let name = name.to_owned();
-        Ok(match uri {
-            Uri::Local(path) => Self { name, path, object: None },
-            Uri::S3 { bucket, key } => {
-                let (folder, object) = key.rsplit_once('/').unwrap_or(("", &key));
+        Ok(match (uri.as_object(), uri) {
+            (None, Uri::Local(path)) => Self { name, path, object: None },
+            (None, _) => Self { path: name.clone(), name, object: None },
+            (Some((folder, object)), _) => {
                 let unique = uuid::Uuid::new_v4().simple();
                 let path = std::env::temp_dir().join(format!("vacuole-{unique}.h5ad"));
-                let folder = Uri::S3 { bucket, key: folder.to_owned() };
-                Self { name, path, object: Some((folder, object.to_owned())) }
+                Self { name, path, object: Some((folder, object)) }
             }
         })
     }
@@ -96,5 +96,9 @@ mod tests {
         let target = Target::new(Path::new("file:///a/x.h5ad")).unwrap();
         assert_eq!(target.path(), Path::new("/a/x.h5ad"));
         assert!(Target::new(Path::new("s3://b/a")).is_err());
+        for reading_only in ["gs://b/x.h5ad", "az://b/x.h5ad", "https://h/x.h5ad"] {
+            let error = Target::new(Path::new(reading_only)).unwrap_err();
+            assert!(error.to_string().contains("for reading only"), "{error}");
+        }
     }
 }

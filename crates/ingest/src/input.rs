@@ -1,4 +1,4 @@
-//! What is ingested: a file on disk, or an object of a bucket.
+//! What is ingested: a file on disk, or an object of a bucket or of a web server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,26 +23,31 @@ enum Place {
 impl Input {
     /// Finds the file at a path or URI. Of an object its state is noted, so that a change is seen.
     pub(crate) fn find(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
+        let mut name = path.display().to_string();
         // Not every path is a text.
         let uri = match path.to_str() {
             Some(text) => Uri::parse(text)?,
             None => Uri::Local(path.to_owned()),
         };
-        let place = match uri {
-            Uri::Local(path) => Place::File(path),
-            Uri::S3 { bucket, key } => {
-                let (folder, path) = key.rsplit_once('/').unwrap_or(("", &key));
-                if path.is_empty() {
-                    let message = "expected the key of an object behind the bucket; give that of an H5AD file";
-                    return Err(Error::Unfit { object: name, message: message.to_owned() });
-                }
-                let folder = Uri::S3 { bucket, key: folder.to_owned() };
-                let source =
-                    ObjectSource { store: vacuole_store::open(&folder)?, path: path.to_owned() };
-                let state = source.state()?;
-                Place::Object { source, state }
+        let place = match (uri.as_object(), uri) {
+            (Some((_, path)), uri) if path.is_empty() && !uri.is_file() => {
+                let message =
+                    "expected the key of an object behind the bucket; give that of an H5AD file";
+                return Err(Error::Unfit { object: name, message: message.to_owned() });
             }
+            (Some((folder, path)), uri) => {
+                // Without what may be secret in a URL: names are kept in the experiment.
+                name = uri.to_string();
+                let source =
+                    ObjectSource { store: vacuole_store::open(&folder)?, path, state: None };
+                let state = source.state()?;
+                Place::Object {
+                    source: ObjectSource { state: Some(state.clone()), ..source },
+                    state,
+                }
+            }
+            (None, Uri::Local(path)) => Place::File(path),
+            (None, _) => Place::File(path.to_owned()),
         };
         Ok(Self { name, place })
     }
@@ -97,6 +102,8 @@ impl Input {
 struct ObjectSource {
     store: Arc<dyn Store>,
     path: String,
+    /// What it was found in; it is read in no other.
+    state: Option<ObjectState>,
 }
 
 impl ObjectSource {
@@ -116,13 +123,20 @@ impl ObjectSource {
 
 impl ByteSource for ObjectSource {
     fn size(&self) -> vacuole_anndata::Result<u64> {
+        if let Some(state) = &self.state {
+            return Ok(state.size);
+        }
         let size = self.store.size(&self.path).map_err(unreadable)?;
         size.ok_or_else(|| vacuole_anndata::Error::corrupt("the object is missing"))
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> vacuole_anndata::Result<()> {
         let range = offset..offset + buffer.len() as u64;
-        let read = self.store.read_ranges(&self.path, std::slice::from_ref(&range));
+        let ranges = std::slice::from_ref(&range);
+        let read = match &self.state {
+            Some(state) => self.store.read_ranges_of(&self.path, state, ranges),
+            None => self.store.read_ranges(&self.path, ranges),
+        };
         let bytes = read.map_err(unreadable)?.pop().unwrap_or_default();
         if bytes.len() != buffer.len() {
             let message =

@@ -63,9 +63,10 @@ pub fn ingest(
     resources: &Resources,
     progress: &dyn Progress,
 ) -> Result<IngestSummary> {
+    let uri = Uri::parse(destination)?;
+    uri.check_writable()?;
     let input = Input::find(input)?;
     let name = input.name().to_owned();
-    let uri = Uri::parse(destination)?;
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
     let fingerprint = input.fingerprint()?;
@@ -133,7 +134,9 @@ pub fn ingest(
 /// # Errors
 /// [`Error::Conflict`] where the experiment is complete.
 pub fn abort(destination: &str) -> Result<bool> {
-    let store = vacuole_store::open(&Uri::parse(destination)?)?;
+    let uri = Uri::parse(destination)?;
+    uri.check_writable()?;
+    let store = vacuole_store::open(&uri)?;
     store.list("")?;
     let Some(plan) = Plan::read(&*store)? else { return Ok(false) };
     if experiment_exists(&store)? {
@@ -171,9 +174,11 @@ pub fn plan_only(
     resources: &Resources,
     progress: &dyn Progress,
 ) -> Result<DryRun> {
+    let uri = Uri::parse(destination)?;
+    uri.check_writable()?;
     let input = Input::find(input)?;
     let name = input.name().to_owned();
-    let budget = Budget::new(resources, &Uri::parse(destination)?, input.memory());
+    let budget = Budget::new(resources, &uri, input.memory());
     let fingerprint = input.fingerprint()?;
     let stamp = WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() };
     let file = input.open()?;

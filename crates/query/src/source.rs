@@ -31,8 +31,8 @@ impl Source {
         let soma = SomaError::from;
         let uri = Uri::parse(location).map_err(soma)?;
         let file_first = match &uri {
-            Uri::Local(_) => true,
-            Uri::S3 { key, .. } => HDF5.iter().any(|ending| key.ends_with(ending)),
+            Uri::Local(_) | Uri::Http(_) => true,
+            Uri::S3 { key, .. } | Uri::Gs { key, .. } | Uri::Az { key, .. } => HDF5.iter().any(|ending| key.ends_with(ending)),
         };
         let mut folder = None;
         let mut refused = None;

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 
 use vacuole_anndata::{ByteSource, Error, Result};
-use vacuole_store::Store;
+use vacuole_store::{ObjectState, Store};
 
 /// One object, read by ranges.
 #[derive(Debug)]
 pub(crate) struct StoreSource {
     store: Arc<dyn Store>,
     path: String,
-    size: Option<u64>,
+    state: Option<ObjectState>,
 }
 
 impl StoreSource {
     pub(crate) fn new(store: &Arc<dyn Store>, path: &str) -> Self {
-        Self { store: Arc::clone(store), path: path.to_owned(), size: None }
+        Self { store: Arc::clone(store), path: path.to_owned(), state: None }
     }
 
-    /// With the size in bytes, where it is known.
-    pub(crate) fn with_size(self, size: u64) -> Self {
-        Self { size: Some(size), ..self }
+    /// In the state that it was found in: reading it in another is an error.
+    pub(crate) fn in_state(self, state: ObjectState) -> Self {
+        Self { state: Some(state), ..self }
     }
 
     fn error(&self, error: vacuole_store::Error) -> Error {
@@ -30,8 +30,8 @@ impl StoreSource {
 
 impl ByteSource for StoreSource {
     fn size(&self) -> Result<u64> {
-        if let Some(size) = self.size {
-            return Ok(size);
+        if let Some(state) = &self.state {
+            return Ok(state.size);
         }
         match self.store.size(&self.path) {
             Ok(Some(size)) => Ok(size),
@@ -42,7 +42,11 @@ impl ByteSource for StoreSource {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let range = offset..offset + buffer.len() as u64;
-        let read = self.store.read_ranges(&self.path, std::slice::from_ref(&range));
+        let ranges = std::slice::from_ref(&range);
+        let read = match &self.state {
+            Some(state) => self.store.read_ranges_of(&self.path, state, ranges),
+            None => self.store.read_ranges(&self.path, ranges),
+        };
         let bytes = read.map_err(|error| self.error(error))?.pop().unwrap_or_default();
         if bytes.len() != buffer.len() {
             let message =

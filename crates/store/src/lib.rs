@@ -8,6 +8,8 @@ mod checksum;
 mod error;
 mod listed;
 mod local;
+mod options;
+mod remote;
 mod s3;
 pub mod transfer;
 mod uri;
@@ -20,7 +22,9 @@ pub use checksum::Algorithm;
 pub use error::{Error, ErrorKind, Result};
 pub use listed::ListedStore;
 pub use local::LocalStore;
-pub use s3::{Listed, ObjectInfo, Page, S3Options, S3Store, Unfinished, configure, doctor};
+pub use options::{S3Options, configure};
+pub use remote::RemoteStore;
+pub use s3::{Listed, ObjectInfo, Page, S3Store, Unfinished, doctor};
 pub use uri::Uri;
 
 /// The folder below a store's root in which everything lives that TileDB does not know.
@@ -88,6 +92,20 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// [`Truncated`](ErrorKind::Truncated) where the object ends before a range does.
     fn read_ranges(&self, path: &str, ranges: &[Range<u64>]) -> Result<Vec<Vec<u8>>>;
+
+    /// As [`read_ranges`](Self::read_ranges), of an object that was found in a state before.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorKind::Conflict) where the store is far and the object has been replaced since.
+    fn read_ranges_of(
+        &self,
+        path: &str,
+        state: &ObjectState,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Vec<u8>>> {
+        let _ = state;
+        self.read_ranges(path, ranges)
+    }
 
     /// A whole object.
     fn read(&self, path: &str) -> Result<Vec<u8>>;
@@ -206,11 +224,12 @@ pub fn finish_all(writers: Vec<Box<dyn ObjectWriter>>) -> Result<()> {
 /// Opens the store at a URI. Nothing is created.
 ///
 /// # Errors
-/// For a bucket those of [`S3Store::open`].
+/// For what is far away those of [`S3Store::open`] and [`RemoteStore::open`].
 pub fn open(uri: &Uri) -> Result<Arc<dyn Store>> {
     match uri {
         Uri::Local(path) => Ok(Arc::new(LocalStore::new(path))),
         Uri::S3 { bucket, key } => Ok(Arc::new(S3Store::open(bucket, key)?)),
+        Uri::Http(_) | Uri::Gs { .. } | Uri::Az { .. } => Ok(Arc::new(RemoteStore::open(uri)?)),
     }
 }
 
@@ -220,8 +239,10 @@ pub fn open(uri: &Uri) -> Result<Arc<dyn Store>> {
 /// As of [`open`].
 pub fn open_to_read(uri: &Uri) -> Result<Arc<dyn Store>> {
     match uri {
-        Uri::Local(_) => open(uri),
-        Uri::S3 { .. } => Ok(Arc::new(ListedStore::new(open(uri)?))),
+        Uri::Local(_) | Uri::Http(_) => open(uri),
+        Uri::S3 { .. } | Uri::Gs { .. } | Uri::Az { .. } => {
+            Ok(Arc::new(ListedStore::new(open(uri)?)))
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use vacuole_query::{Node, Source, h5ad, tree};
+use vacuole_store::Uri;
 
 use super::{NOW, source};
 use crate::error::CliError;
@@ -21,7 +22,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let tree = match source(&arguments.uri)? {
-        Source::File(file) => Node { name: arguments.uri, ..h5ad::show(&file)? },
+        // As it may be shown: a URL may hold a key.
+        Source::File(file) => {
+            let uri = Uri::parse(&arguments.uri).map_err(vacuole_soma::Error::from)?;
+            let name = if uri.is_file() { uri.to_string() } else { arguments.uri };
+            Node { name, ..h5ad::show(&file)? }
+        }
         Source::Folder(folder) => {
             let object = Source::object(folder, NOW)?;
             let name = object.display().trim_end_matches('/').to_owned();

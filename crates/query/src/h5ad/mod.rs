@@ -23,28 +23,36 @@ pub use self::show::show;
 pub use self::slice::{FileSliceOptions, FileSliceSummary, write_file_slice};
 
 /// The H5AD file at a path or URI; `None` where there is none and no other file either: it may be an experiment,
-/// which is a folder. Of an object in a bucket blocks are kept, since each read takes a round trip.
+/// which is a folder. Of an object far away blocks are kept, since each read takes a
+/// round trip.
 ///
 /// # Errors
 /// `NotH5ad` for a file that is something else, and as of [`H5ad::open`].
 pub fn open(location: &str) -> Result<Option<H5ad>> {
     let soma = vacuole_soma::Error::from;
-    match Uri::parse(location).map_err(soma)? {
-        Uri::Local(path) if path.is_file() => Ok(Some(H5ad::open(&path)?)),
-        Uri::S3 { bucket, key } => {
-            let (folder, name) = key.rsplit_once('/').unwrap_or(("", &key));
-            let store = vacuole_store::open(&Uri::S3 { bucket, key: folder.to_owned() });
-            let store = store.map_err(soma)?;
-            if name.is_empty() {
-                return Ok(None);
-            }
-            let Some(size) = store.size(name).map_err(soma)? else { return Ok(None) };
-            let source = StoreSource::new(&store, name).with_size(size);
-            let source = CachedSource::new(Arc::new(source))?;
-            Ok(Some(H5ad::from_source(Arc::new(source), location)?))
-        }
-        Uri::Local(_) => Ok(None),
+    let uri = Uri::parse(location).map_err(soma)?;
+    let Some((folder, name)) = uri.as_object() else {
+        return match uri.as_local() {
+            Some(path) if path.is_file() => Ok(Some(H5ad::open(path)?)),
+            _ => Ok(None),
+        };
+    };
+    if name.is_empty() && !uri.is_file() {
+        return Ok(None);
     }
+    let store = vacuole_store::open(&folder).map_err(soma)?;
+    let state = match store.state(&name).map_err(soma)? {
+        Some(state) => state,
+        // The error of a read says what is missing.
+        None if uri.is_file() => {
+            store.read_ranges(&name, std::slice::from_ref(&(0..1))).map_err(soma)?;
+            return Ok(None);
+        }
+        None => return Ok(None),
+    };
+    let source = StoreSource::new(&store, &name).in_state(state);
+    let source = CachedSource::new(Arc::new(source))?;
+    Ok(Some(H5ad::from_source(Arc::new(source), &uri.to_string())?))
 }
 
 /// The cells that a value filter on `obs` finds; all of them without one.

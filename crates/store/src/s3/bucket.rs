@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use object_store::aws::{
     AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider, Checksum,
@@ -11,28 +10,20 @@ use object_store::aws::{
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpRequestBody,
 };
-use object_store::{Attribute, Attributes, BackoffConfig, RetryConfig, StaticCredentialProvider};
+use object_store::{Attribute, Attributes, StaticCredentialProvider};
 
 use super::chain::{self, Chain};
 use super::failure;
-use super::http::PatientConnector;
-use super::options::{self, S3Options};
 use super::renewal::Renewal;
-use super::runtime;
 use crate::error::{Error, ErrorKind, Result};
-
-/// How long to wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
+use crate::options::{self, S3Options};
+use crate::remote::http::{PatientConnector, Renew};
+use crate::remote::{retries, runtime, to_connect};
 
 const STORAGE_CLASS: &str = "x-amz-storage-class";
 /// What `object_store` calls the two.
 const ENCRYPTION: &str = "aws_server_side_encryption";
 const KMS_KEY_ID: &str = "aws_sse_kms_key_id";
-/// How often a request is sent, where the user has not chosen.
-const TRIES: u32 = 9;
-
-/// Requests that began so long ago are not sent again.
-const RETRIED: Duration = Duration::from_secs(60);
 
 /// Where the region is not known, any endpoint of AWS tells it.
 const ANY_REGION: &str = "us-east-1";
@@ -97,10 +88,7 @@ impl Bucket {
 
     async fn connect(name: &str, options: &S3Options) -> Result<Self> {
         let place = Place::find(name, options).await?;
-        let client = ClientOptions::new()
-            .with_connect_timeout(options.connect_timeout.unwrap_or(CONNECT))
-            // Deadlines are those of `http`, which grow with what is sent.
-            .with_timeout_disabled();
+        let client = to_connect(options);
         let hint = place.region.clone().unwrap_or(ANY_REGION.to_owned());
         let (endpoint, region) = match place.is_custom {
             true => (place.endpoint.clone(), hint),
@@ -122,9 +110,9 @@ impl Bucket {
         let client = client.with_allow_http(endpoint.starts_with("http://"));
         let connector = PatientConnector {
             silence: options.request_timeout,
-            renewal: (!place.is_static).then(|| Renewal {
-                credentials: Arc::clone(&place.chain.credentials),
-                region: region.clone(),
+            renewal: (!place.is_static).then(|| {
+                let credentials = Arc::clone(&place.chain.credentials);
+                Arc::new(Renewal { credentials, region: region.clone() }) as Arc<dyn Renew>
             }),
         };
         let object = format!("s3://{name}");
@@ -139,15 +127,7 @@ impl Bucket {
             .with_client_options(client)
             .with_http_connector(Connected(http.clone()))
             .with_checksum_algorithm(Checksum::SHA256)
-            .with_retry(RetryConfig {
-                backoff: BackoffConfig {
-                    init_backoff: Duration::from_millis(100),
-                    max_backoff: Duration::from_secs(5),
-                    base: 2.,
-                },
-                max_retries: options.tries.unwrap_or(TRIES) as usize - 1,
-                retry_timeout: RETRIED,
-            });
+            .with_retry(retries(options));
         let encryption = [(ENCRYPTION, &options.encryption), (KMS_KEY_ID, &options.kms_key_id)];
         let mut builder = builder;
         for (name, value) in encryption {

@@ -17,9 +17,12 @@ use tokio::time::timeout;
 
 use super::bucket::{self, Bucket, Place};
 use super::call::Said;
-use super::http::PatientConnector;
-use super::{S3Store, failure, options, runtime};
+use super::{S3Store, failure};
 use crate::error::{Error, ErrorKind, Result};
+use crate::options;
+use crate::remote::cause::innermost;
+use crate::remote::http::PatientConnector;
+use crate::remote::runtime;
 use crate::{Store, join};
 
 /// How long each step to the endpoint may take: finding it, reaching it, and having its answer.
@@ -236,7 +239,7 @@ fn skew(object: &str, ours: SystemTime, theirs: SystemTime) -> Result<String> {
 async fn reach(object: &str, place: &Place) -> Reached {
     let endpoint = place.endpoint.clone();
     let unreachable = |kind, error: &(dyn std::error::Error + 'static)| {
-        let error = HttpError::new(kind, Said(failure::innermost(error).to_string()));
+        let error = HttpError::new(kind, Said(innermost(error).to_string()));
         failure::unreachable(object, &place.endpoint, &error)
     };
     let late = |what: &str| {

@@ -1,12 +1,11 @@
 //! What a server or the network says, as errors with a kind and a remedy.
 
-use std::error::Error as StdError;
-
 use object_store::client::HttpError;
 
 use super::bucket::Bucket;
 use super::chain::NoCredentials;
 use crate::error::{Error, ErrorKind};
+use crate::remote::cause::{find, innermost, tag};
 
 /// The error of an operation on an object, or on the bucket's list of them.
 pub(super) fn failed(
@@ -148,35 +147,6 @@ fn no_credentials(cause: &NoCredentials) -> String {
     }
 }
 
-/// What an error began with.
-pub(super) fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause
-}
-
-/// A cause of a type.
-pub(super) fn find<'a, T: StdError + 'static>(
-    error: &'a (dyn StdError + 'static),
-) -> Option<&'a T> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-/// What an element of the answer holds.
-pub(super) fn tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    rest.split_once(&format!("</{name}>")).map(|(found, _)| found.trim())
-}
-
 /// What each of the elements of a name holds.
 pub(super) fn elements<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
@@ -187,17 +157,4 @@ pub(super) fn elements<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'
         rest = next;
         Some(found)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn elements_of_an_answer_are_found() {
-        let text = "403 Forbidden: <Error><Code>AccessDenied</Code><Message>No.</Message></Error>";
-        assert_eq!(tag(text, "Code"), Some("AccessDenied"));
-        assert_eq!(tag(text, "Region"), None);
-        assert_eq!(tag("<Code>cut", "Code"), None);
-    }
 }

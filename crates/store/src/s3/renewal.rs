@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use http::header::AUTHORIZATION;
 use object_store::aws::AwsAuthorizer;
 use object_store::client::HttpRequest;
 
 use super::chain::ChainCredentials;
+use crate::remote::http::Renew;
 
 const TOKEN: &str = "x-amz-security-token";
 const DIGEST: &str = "x-amz-content-sha256";
@@ -18,9 +20,9 @@ pub(super) struct Renewal {
     pub(super) region: String,
 }
 
-impl Renewal {
-    /// Signs a request that was refused with other credentials. Returns whether there are any.
-    pub(super) async fn sign_again(&self, request: &mut HttpRequest) -> bool {
+#[async_trait]
+impl Renew for Renewal {
+    async fn sign_again(&self, request: &mut HttpRequest) -> bool {
         let header = |name: &str| request.headers().get(name).and_then(|text| text.to_str().ok());
         let Some(key) = header(AUTHORIZATION.as_str()).and_then(signer) else { return false };
         let Some(digest) = header(DIGEST).and_then(from_hex) else { return false };

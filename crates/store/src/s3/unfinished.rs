@@ -12,8 +12,9 @@ use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
 
 use super::bucket::Bucket;
-use super::failure::{self, elements, tag};
+use super::failure::{self, elements};
 use crate::error::{Error, ErrorKind, Result};
+use crate::remote::cause::tag;
 
 /// How long the signature of a request holds.
 const SIGNED_FOR: Duration = Duration::from_secs(300);

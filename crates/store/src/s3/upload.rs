@@ -11,11 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::bucket::Bucket;
-use super::http::Lost;
 use super::mark::{Mark, Whose};
-use super::{failure, runtime, unfinished};
+use super::{failure, unfinished};
 use crate::ObjectWriter;
 use crate::error::{Error, ErrorKind, Result};
+use crate::remote::cause::find;
+use crate::remote::http::Lost;
+use crate::remote::runtime;
 
 /// The size of parts, to begin with. Objects that are smaller take one request.
 const PART: usize = 8 << 20;
@@ -82,7 +84,7 @@ impl S3Writer {
             let begun = self.bucket.s3.put_multipart_opts(&self.path, options).await;
             let error = match begun {
                 Ok(upload) => return Ok(upload),
-                Err(error) if failure::find::<Lost>(&error).is_none() => {
+                Err(error) if find::<Lost>(&error).is_none() => {
                     return Err(self.failed(&error));
                 }
                 Err(error) => error,

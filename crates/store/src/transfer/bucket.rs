@@ -16,12 +16,13 @@ use super::upload::{self, Upload, UploadOptions, Uploaded};
 use super::{PART, Progress, part_size};
 use crate::checksum::{self, Algorithm, Hasher};
 use crate::error::{Error, ErrorKind, Result};
+use crate::remote::runtime;
 use crate::s3::bucket::Bucket;
 use crate::s3::call::{Attempts, object};
 use crate::s3::listing::{self, Next, Query};
 use crate::s3::multipart::{self, Part};
 use crate::s3::objects::{self, Stored};
-use crate::s3::{Listed, ObjectInfo, Page, Unfinished, runtime};
+use crate::s3::{Listed, ObjectInfo, Page, Unfinished};
 
 /// What one request copies at the most.
 const COPIED_AT_ONCE: u64 = 5 << 30;

@@ -75,7 +75,7 @@ fn local(path: &Path) -> Result<PathBuf, CliError> {
         None => Ok(path.to_owned()),
         Some(text) => match Uri::parse(text)? {
             Uri::Local(path) => Ok(path),
-            Uri::S3 { .. } => Err(CliError::usage(text, "expected a path on disk")),
+            _ => Err(CliError::usage(text, "expected a path on disk")),
         },
     }
 }

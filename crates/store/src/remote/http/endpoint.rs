@@ -14,7 +14,7 @@ use object_store::client::{HttpError, HttpErrorKind, HttpResponse};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::NoAnswer;
-use crate::s3::failure;
+use crate::remote::cause;
 
 /// How long an endpoint that has never answered may take, all requests and attempts together.
 const FIRST_ANSWER: Duration = Duration::from_secs(8);
@@ -62,7 +62,7 @@ impl std::error::Error for Dead {}
 
 /// Whether an error says that nobody answers at the endpoint.
 pub(super) fn is_dead(error: &HttpError) -> bool {
-    failure::find::<Dead>(error).is_some()
+    cause::find::<Dead>(error).is_some()
 }
 
 impl Endpoint {
@@ -101,7 +101,7 @@ impl Endpoint {
 
     /// Gives the endpoint up, unless another request has been answered.
     fn give_up(&self, error: &HttpError) -> HttpError {
-        let why = failure::innermost(error).to_string();
+        let why = cause::innermost(error).to_string();
         let mut state = self.state();
         if !matches!(*state, State::Answered) {
             *state = State::Dead(Instant::now(), why.clone());
@@ -178,7 +178,7 @@ fn dead(why: String) -> HttpError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::runtime;
+    use crate::remote::runtime;
     use futures_util::future::join3;
 
     #[test]

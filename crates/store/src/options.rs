@@ -152,7 +152,7 @@ pub fn configure(options: S3Options) {
 }
 
 /// What [`configure`] has set.
-pub(super) fn current() -> S3Options {
+pub(crate) fn current() -> S3Options {
     OPTIONS.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
 }
 

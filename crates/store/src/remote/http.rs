@@ -2,11 +2,13 @@
 //!
 //! `object_store` sends a failed request again, with growing and random pauses. What it cannot know is decided here:
 //! that there is nothing at an address (`endpoint`), that an answer which breaks off is none (`body`), that credentials
-//! can be renewed (`super::renewal`), and which requests may be sent again when nobody knows whether they were done.
+//! can be renewed (`Renew`), and which requests may be sent again when nobody knows whether they were done.
 
 mod body;
 mod endpoint;
 
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,8 +19,7 @@ use object_store::client::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::failure::tag;
-use super::renewal::Renewal;
+use super::cause::tag;
 use body::Watched;
 use endpoint::Endpoint;
 
@@ -45,13 +46,20 @@ const NOT_ARRIVED: [&str; 5] = [
     "XAmzContentChecksumMismatch",
 ];
 
+/// New credentials in the place of those that have ended.
+#[async_trait]
+pub(crate) trait Renew: Debug + Send + Sync {
+    /// Signs a request that was refused with other credentials. Returns whether there are any.
+    async fn sign_again(&self, request: &mut HttpRequest) -> bool;
+}
+
 /// Makes clients whose requests end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PatientConnector {
+pub(crate) struct PatientConnector {
     /// How long an endpoint that has answered before may be silent, where the user has chosen.
-    pub(super) silence: Option<Duration>,
+    pub(crate) silence: Option<Duration>,
     /// Credentials in the place of those that have ended.
-    pub(super) renewal: Option<Renewal>,
+    pub(crate) renewal: Option<Arc<dyn Renew>>,
 }
 
 impl HttpConnector for PatientConnector {
@@ -84,7 +92,7 @@ impl std::error::Error for NoAnswer {}
 
 /// A change that may have been made, as its answer was lost: whoever asked for it has to look.
 #[derive(Debug)]
-pub(super) struct Lost(HttpError);
+pub(crate) struct Lost(HttpError);
 
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -166,10 +174,12 @@ impl Patient {
     }
 }
 
-/// Whether a request is for an object, which is read while it comes; all other answers are short.
+/// Whether a request is for an object, which is read while it comes; all other answers are short. A range is asked for of
+/// objects only, whatever the query: it may hold a signature.
 fn is_object(request: &HttpRequest) -> bool {
     *request.method() == Method::GET
-        && request.uri().query().is_none_or(|query| query.contains("versionId="))
+        && (request.headers().contains_key(http::header::RANGE)
+            || request.uri().query().is_none_or(|query| query.contains("versionId=")))
 }
 
 /// What may follow on a request whose answer did not come.
@@ -241,7 +251,7 @@ mod tests {
         assert_eq!(Repeat::of(&put), Repeat::Never);
         let lost = Repeat::Never.error(HttpError::new(HttpErrorKind::Request, NoAnswer(CHANGE)));
         assert_eq!(lost.kind(), HttpErrorKind::Unknown);
-        assert!(super::super::failure::find::<Lost>(&lost).is_some());
+        assert!(super::super::cause::find::<Lost>(&lost).is_some());
         let unsent = Repeat::Never.error(HttpError::new(HttpErrorKind::Connect, NoAnswer(CHANGE)));
         assert_eq!(unsent.kind(), HttpErrorKind::Connect);
     }
@@ -252,5 +262,9 @@ mod tests {
         assert!(is_object(&request(Method::GET, "http://a/b/c?versionId=1")));
         assert!(!is_object(&request(Method::GET, "http://a/b?list-type=2&prefix=c")));
         assert!(!is_object(&request(Method::HEAD, "http://a/b/c")));
+        let mut signed = request(Method::GET, "http://a/b/c?signature=1");
+        assert!(!is_object(&signed));
+        signed.headers_mut().insert("range", "bytes=0-1".parse().unwrap());
+        assert!(is_object(&signed));
     }
 }

@@ -6,11 +6,11 @@ use std::ops::Range;
 const GAP: u64 = 1 << 20;
 
 /// The most that one request brings; what is larger is fetched in pieces, side by side.
-pub(super) const PIECE: u64 = 8 << 20;
+pub(crate) const PIECE: u64 = 8 << 20;
 
 /// Joins ranges that lie near each other, and cuts what is large. Every byte asked for is in the result, which is in
 /// rising order without overlaps.
-pub(super) fn requests(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+pub(crate) fn requests(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut sorted: Vec<_> = ranges.iter().filter(|range| range.start < range.end).collect();
     sorted.sort_unstable_by_key(|range| (range.start, range.end));
     let mut joined: Vec<Range<u64>> = Vec::new();
@@ -39,7 +39,7 @@ fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 /// Puts a range together from what the requests brought, which are the bytes of `fetched`.
 ///
 /// `None` where a byte is missing, which [`requests`] of the same ranges rules out.
-pub(super) fn assemble(
+pub(crate) fn assemble(
     range: &Range<u64>,
     fetched: &[(Range<u64>, bytes::Bytes)],
 ) -> Option<Vec<u8>> {

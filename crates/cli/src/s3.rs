@@ -6,7 +6,7 @@ use crate::error::CliError;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Send requests to S3 without credentials, as public buckets allow
+    /// Send requests to S3, gs:// and az:// without credentials, as public buckets allow
     #[arg(long, global = true)]
     no_sign_request: bool,
     /// Set an option of S3 by its TileDB name, as vfs.s3.region=eu-west-1

@@ -122,7 +122,9 @@ fn azure(container: &str, options: &S3Options) -> Result<Place> {
         builder = builder.with_skip_signature(true);
     }
     let setting = |key| builder.get_config_value(&key);
-    let emulated = setting(AzureConfigKey::UseEmulator).is_some_and(|text| text == "true");
+    let emulated = setting(AzureConfigKey::UseEmulator).is_some_and(|text| {
+        ["1", "true", "on", "yes", "y"].contains(&text.to_ascii_lowercase().as_str())
+    });
     let endpoint = match (setting(AzureConfigKey::Endpoint), setting(AzureConfigKey::AccountName)) {
         _ if emulated => {
             env("AZURITE_BLOB_STORAGE_URL").unwrap_or_else(|| "http://127.0.0.1:10000".to_owned())

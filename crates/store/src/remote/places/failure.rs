@@ -100,7 +100,11 @@ impl Explain for Server {
                 new(ErrorKind::InvalidInput, format!("{error}; choose another name"))
             }
             _ if cause.contains("status code: 416") => new(ErrorKind::Truncated, said),
-            _ if cause.contains("status code: 410") => {
+            // Of a bucket or container that is listed, and of a page that is gone for good.
+            _ if ["status code: 404", "status code: 410"]
+                .iter()
+                .any(|gone| cause.contains(gone)) =>
+            {
                 new(ErrorKind::NotFound, self.nothing_there(&said))
             }
             _ => new(

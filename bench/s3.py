@@ -18,6 +18,8 @@ import seaweed  # noqa: E402
 
 # What each request waits.
 LATENCY = 0.02
+# What opening an H5AD and reading its obs may take.
+MOST_OF_OBS = 30
 TISSUE = "tissue == 'lung'"
 # As the step `narrow` of reference.py.
 NARROW = ("--obs", "tissue == 'lung' and sex == 'female'", "--var", "feature_name in ['GENE17', 'GENE1234', 'GENE9876']")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -132,3 +133,64 @@ def test_opening_an_h5ad_and_reading_its_obs(s3, far, far_vacuole, h5ad, tmp_pat
     taken = ours(far, lambda: far_vacuole.query(uri, out, var="feature_name == 'none'"))
     assert taken <= 30, far.lines
     pd.testing.assert_frame_equal(ad.read_h5ad(out).obs, ad.read_h5ad(h5ad).obs)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """Sixty columns of obs in many chunks, 45 MB of them, and a matrix that nobody asks for."""
+    cells = 120_000
+    rng = np.random.default_rng(5)
+    obs = pd.DataFrame(index=[f"AACGTT-{i:09d}-x" for i in range(cells)])
+    for i in range(25):
+        obs[f"label{i}"] = pd.Categorical(rng.choice([f"of {i}: {j}" for j in range(12 + 20 * i)], cells))
+    for i in range(15):
+        obs[f"number{i}"] = rng.random(cells, np.float32)
+    for i in range(10):
+        obs[f"count{i}"] = rng.integers(0, 10**9, cells)
+    for i in range(5):
+        obs[f"flag{i}"] = rng.random(cells) < 0.5
+        obs[f"text{i}"] = [f"t{i}-{k}" for k in rng.integers(0, cells, cells)]
+    folder = tmp_path_factory.mktemp("wide")
+    whole, path = folder / "whole.h5ad", folder / "wide.h5ad"
+    ad.AnnData(sp.csr_matrix((cells, 50), dtype=np.float32), obs).write_h5ad(whole)
+    # In chunks, as of one that was appended to, and in an order that is not that of the names.
+    with h5py.File(whole) as source, h5py.File(path, "w") as target:
+        target.attrs.update(source.attrs)
+        for name in source:
+            if name != "obs":
+                source.copy(name, target)
+        obs_group = target.create_group("obs")
+        obs_group.attrs.update(source["obs"].attrs)
+        for name in sorted(source["obs"], key=lambda name: name[::-1]):
+            found = source["obs"][name]
+            if isinstance(found, h5py.Group):
+                group = obs_group.create_group(name)
+                group.attrs.update(found.attrs)
+                source.copy(found["categories"], group)
+                codes = group.create_dataset("codes", data=found["codes"][:], chunks=(10_000,), compression="gzip")
+                codes.attrs.update(found["codes"].attrs)
+            else:
+                chunked = obs_group.create_dataset(name, data=found[:], dtype=found.dtype, chunks=(10_000,))
+                chunked.attrs.update(found.attrs)
+    return path
+
+
+def test_sixty_columns_of_obs(s3, far, far_vacuole, wide, tmp_path):
+    """Of a file that takes many requests as a whole."""
+    assert wide.stat().st_size > 40 << 20
+    s3.client().upload_file(str(wide), BUCKET, "requests/wide.h5ad")
+    uri = f"s3://{BUCKET}/requests/wide.h5ad"
+    out = tmp_path / "out.h5ad"
+    every = " and ".join(f"label{i} != 'none'" for i in range(25)) + " and " + " and ".join(
+        [f"number{i} >= 0" for i in range(15)]
+        + [f"count{i} >= 0" for i in range(10)]
+        + [f"flag{i} in [True, False]" for i in range(5)]
+        + [f"text{i} != ''" for i in range(5)]
+    )
+    found = []
+    taken = ours(far, lambda: found.append(far_vacuole.count(uri, obs=every)))
+    assert found == [120_000]
+    assert taken <= 30, far.lines
+    taken = ours(far, lambda: far_vacuole.query(uri, out, var="var_id == 'none'"))
+    assert taken <= 30, far.lines
+    pd.testing.assert_frame_equal(ad.read_h5ad(out).obs, ad.read_h5ad(wide).obs)

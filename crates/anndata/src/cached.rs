@@ -1,6 +1,6 @@
 //! A source that is far away: read in blocks, kept, and ahead of those who read on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -13,11 +13,13 @@ const BLOCK: u64 = 256 << 10;
 /// together in an H5AD file, as the columns of a data frame, is seldom further apart.
 const FEWEST: u64 = 4;
 
-/// How many blocks are kept.
-const KEPT: usize = 128;
-
-/// The most blocks that are fetched at once; no more than a quarter of those kept, as several arrays are read side by side.
+/// The most blocks that are fetched at once; no more than a quarter of the fewest kept, as several arrays are read side by side.
+/// So many, from a multiple of it on, are a neighbourhood.
 const AHEAD: u64 = 32;
+
+/// Who misses a block so near to one that was missed before will miss others: the nodes of a large matrix's index lie further
+/// apart, the columns of a data frame do not.
+const NEAR: u64 = 12;
 
 /// How many readers that go on from block to block are told apart: values and indices of a matrix, and some columns.
 const READERS: usize = 8;
@@ -28,11 +30,14 @@ const LARGE: usize = 4 << 20;
 /// A block cache with read-ahead over another source, for sources where each read takes a round trip.
 ///
 /// Each read fetches a megabyte, and twice as much as before, up to 8 MiB, where someone reads on from where they have
-/// read; a source that is no larger than that is fetched as a whole. Any number of threads may read; a block that two of
+/// read. Where bytes were missed before within 3 MiB, all that is missing around is fetched: the columns of a data frame lie
+/// between each other's descriptions, and are asked for in any order. A source that is no larger is fetched as a whole. Any number of threads may read; a block that two of
 /// them want is fetched once.
 pub struct CachedSource {
     inner: Arc<dyn ByteSource>,
     size: u64,
+    /// How many blocks are kept.
+    kept: usize,
     state: Mutex<State>,
     arrived: Condvar,
 }
@@ -44,6 +49,8 @@ struct State {
     clock: u64,
     /// Where readers will go on, and how much they fetched last; the newest is the last.
     readers: VecDeque<(u64, u64)>,
+    /// The blocks that were missed.
+    missed: BTreeSet<u64>,
 }
 
 enum Slot {
@@ -56,17 +63,27 @@ enum Slot {
 }
 
 impl CachedSource {
-    /// The most memory that the blocks take, with those being fetched, in bytes.
-    pub const MEMORY: u64 = BLOCK * (KEPT as u64 + 2 * AHEAD);
+    /// What to keep where memory is not counted, in bytes: more than most `obs` have, whose columns are first looked at and
+    /// then read.
+    pub const MUCH: u64 = 64 << 20;
 
-    /// Keeps blocks of `inner`, whose size must not change.
+    /// What to keep where it is, in bytes.
+    pub const LITTLE: u64 = 32 << 20;
+
+    /// The most memory that the blocks take, with those being fetched, in bytes.
+    pub const fn memory(kept: u64) -> u64 {
+        kept + 2 * AHEAD * BLOCK
+    }
+
+    /// Keeps blocks of `inner`, whose size must not change, of about so many bytes.
     ///
     /// # Errors
     ///
     /// `Io` when its size cannot be found out.
-    pub fn new(inner: Arc<dyn ByteSource>) -> Result<Self> {
+    pub fn new(inner: Arc<dyn ByteSource>, kept: u64) -> Result<Self> {
         let size = inner.size()?;
-        Ok(Self { inner, size, state: Mutex::default(), arrived: Condvar::new() })
+        let kept = usize::try_from(kept.max(4 * AHEAD * BLOCK) / BLOCK).unwrap_or(usize::MAX);
+        Ok(Self { inner, size, kept, state: Mutex::default(), arrived: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -92,11 +109,11 @@ impl CachedSource {
         }
         let blocks = state.plan(number, last, self.size.div_ceil(BLOCK));
         drop(state);
-        self.fetch(blocks)
+        self.fetch(blocks, number)
     }
 
-    /// Fetches blocks that are marked as coming, and returns the first.
-    fn fetch(&self, blocks: Range<u64>) -> Result<Arc<[u8]>> {
+    /// Fetches blocks that are marked as coming, or here already, and returns the one of a number.
+    fn fetch(&self, blocks: Range<u64>, number: u64) -> Result<Arc<[u8]>> {
         let marks = Marks { source: self, blocks: blocks.clone() };
         let start = blocks.start * BLOCK;
         let end = (blocks.end * BLOCK).min(self.size);
@@ -104,15 +121,16 @@ impl CachedSource {
         self.inner.read_at(start, &mut bytes)?;
         let found: Vec<Arc<[u8]>> = bytes.chunks(BLOCK as usize).map(Arc::from).collect();
         let mut state = self.lock();
+        let wanted = (number - blocks.start) as usize;
         for (number, bytes) in blocks.zip(&found) {
             state.clock += 1;
             let slot = Slot::Here { bytes: Arc::clone(bytes), used: state.clock };
             state.blocks.insert(number, slot);
         }
-        state.forget_oldest();
+        state.forget_oldest(self.kept);
         drop(state);
         drop(marks);
-        found.into_iter().next().ok_or_else(|| Error::corrupt("expected bytes, found none"))
+        found.into_iter().nth(wanted).ok_or_else(|| Error::corrupt("expected bytes, found none"))
     }
 }
 
@@ -124,11 +142,23 @@ impl State {
         let fewest = if end <= AHEAD { AHEAD } else { FEWEST };
         let count = before.map_or(fewest, |(_, count)| (2 * count).min(AHEAD).max(fewest));
         let count = count.max(last - number + 1);
-        let wanted = number..(number + count).min(end);
-        let free = wanted.clone().take_while(|number| !self.blocks.contains_key(number)).count();
-        let blocks = number..number + free as u64;
+        let is_missing = |at: &u64| !self.blocks.contains_key(at);
+        let free = (number..(number + count).min(end)).take_while(is_missing).count();
+        let mut blocks = number..number + free as u64;
+        let near_here = number / AHEAD * AHEAD..((number / AHEAD + 1) * AHEAD).min(end);
+        let near_it = number.saturating_sub(NEAR)..=number + NEAR;
+        let missed_near = self.missed.range(near_it).next().is_some();
+        self.missed.insert(number);
+        if missed_near {
+            let is_nobodys = |at: &u64| !matches!(self.blocks.get(at), Some(Slot::Coming));
+            // What is here already is fetched again where something is missing behind it: one request is less than two.
+            let after = (number..near_here.end).take_while(is_nobodys).filter(is_missing).last();
+            let before = (near_here.start..=number).rev().take_while(is_nobodys);
+            let first = before.filter(is_missing).last().unwrap_or(number);
+            blocks = first..blocks.end.max(after.unwrap_or(number) + 1);
+        }
         for number in blocks.clone() {
-            self.blocks.insert(number, Slot::Coming);
+            self.blocks.entry(number).or_insert(Slot::Coming);
         }
         self.readers.push_back((blocks.end, count));
         if self.readers.len() > READERS {
@@ -137,14 +167,14 @@ impl State {
         blocks
     }
 
-    fn forget_oldest(&mut self) {
+    fn forget_oldest(&mut self, kept: usize) {
         let here = |(&number, slot): (&u64, &Slot)| match slot {
             Slot::Here { used, .. } => Some((*used, number)),
             Slot::Coming => None,
         };
         let mut uses: Vec<(u64, u64)> = self.blocks.iter().filter_map(here).collect();
         uses.sort_unstable();
-        for (_, number) in uses.iter().take(uses.len().saturating_sub(KEPT)) {
+        for (_, number) in uses.iter().take(uses.len().saturating_sub(kept)) {
             self.blocks.remove(number);
         }
     }
@@ -243,7 +273,7 @@ mod tests {
 
     fn far(size: u64) -> (Arc<Far>, CachedSource) {
         let far = Arc::new(Far { size, ..Far::default() });
-        let cached = CachedSource::new(far.clone()).unwrap();
+        let cached = CachedSource::new(far.clone(), CachedSource::MUCH).unwrap();
         (far, cached)
     }
 
@@ -277,6 +307,33 @@ mod tests {
         }
         let reads = far.reads.load(Ordering::Relaxed);
         assert!(reads <= 18, "{reads} reads");
+    }
+
+    /// As the columns of a data frame are looked at by name, and then read.
+    #[test]
+    fn what_lies_between_each_other_takes_few_reads_in_any_order() {
+        const COLUMNS: u64 = 60;
+        let (far, cached) = far(1 << 30);
+        let place = |column: u64| 100 + column * 900_000;
+        for column in 0..COLUMNS {
+            check(&cached, place(column * 7 % COLUMNS), 500);
+        }
+        for column in 0..COLUMNS {
+            check(&cached, place(column), 900_000);
+        }
+        let reads = far.reads.load(Ordering::Relaxed);
+        assert!(reads <= 20, "{reads} reads");
+        let bytes = far.bytes.load(Ordering::Relaxed);
+        assert!(bytes <= 75 << 20, "{bytes} bytes");
+    }
+
+    #[test]
+    fn what_lies_far_apart_brings_little_else() {
+        let (far, cached) = far(1 << 30);
+        for at in (0..1u64 << 30).step_by(4 << 20) {
+            check(&cached, at + 12_345, 500);
+        }
+        assert_eq!(far.bytes.load(Ordering::Relaxed), 256 << 20);
     }
 
     #[test]

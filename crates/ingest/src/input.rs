@@ -69,7 +69,7 @@ impl Input {
     pub(crate) fn memory(&self) -> u64 {
         match &self.place {
             Place::File(_) => 0,
-            Place::Object { .. } => CachedSource::MEMORY,
+            Place::Object { .. } => CachedSource::memory(CachedSource::LITTLE),
         }
     }
 
@@ -78,7 +78,7 @@ impl Input {
         match &self.place {
             Place::File(path) => Ok(H5ad::open(path)?),
             Place::Object { source, .. } => {
-                let cached = CachedSource::new(Arc::new(source.clone()))?;
+                let cached = CachedSource::new(Arc::new(source.clone()), CachedSource::LITTLE)?;
                 Ok(H5ad::from_source(Arc::new(cached), &self.name)?)
             }
         }

@@ -141,7 +141,9 @@ impl Uri {
 fn bucket_and_key(text: &str, rest: &str, expected: &str) -> Result<(String, String)> {
     let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.is_empty() {
-        let message = format!("expected {expected}, such as {text}name/atlas");
+        let scheme = text.split("://").next().unwrap_or_default();
+        let message =
+            format!("expected {expected} behind {scheme}://, such as {scheme}://cells/atlas");
         return Err(Error::new(ErrorKind::InvalidInput, text, message));
     }
     Ok((bucket.to_owned(), key.trim_end_matches('/').to_owned()))

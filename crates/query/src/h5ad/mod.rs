@@ -51,7 +51,7 @@ pub fn open(location: &str) -> Result<Option<H5ad>> {
         None => return Ok(None),
     };
     let source = StoreSource::new(&store, &name).in_state(state);
-    let source = CachedSource::new(Arc::new(source))?;
+    let source = CachedSource::new(Arc::new(source), CachedSource::MUCH)?;
     Ok(Some(H5ad::from_source(Arc::new(source), &uri.to_string())?))
 }
 

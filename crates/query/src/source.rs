@@ -32,7 +32,9 @@ impl Source {
         let uri = Uri::parse(location).map_err(soma)?;
         let file_first = match &uri {
             Uri::Local(_) | Uri::Http(_) => true,
-            Uri::S3 { key, .. } | Uri::Gs { key, .. } | Uri::Az { key, .. } => HDF5.iter().any(|ending| key.ends_with(ending)),
+            Uri::S3 { key, .. } | Uri::Gs { key, .. } | Uri::Az { key, .. } => {
+                HDF5.iter().any(|ending| key.ends_with(ending))
+            }
         };
         let mut folder = None;
         let mut refused = None;

@@ -86,6 +86,11 @@ impl CachedSource {
         Ok(Self { inner, size, kept, state: Mutex::default(), arrived: Condvar::new() })
     }
 
+    /// Gives up all blocks.
+    pub fn forget(&self) {
+        self.lock().blocks.retain(|_, slot| matches!(slot, Slot::Coming));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -74,12 +74,16 @@ impl Input {
     }
 
     /// Opens it as an AnnData.
-    pub(crate) fn open(&self) -> Result<H5ad> {
+    pub(crate) fn open(&self) -> Result<OpenInput> {
+        let name = self.name.clone();
         match &self.place {
-            Place::File(path) => Ok(H5ad::open(path)?),
+            Place::File(path) => Ok(OpenInput { name, file: H5ad::open(path)?, cache: None }),
             Place::Object { source, .. } => {
                 let cached = CachedSource::new(Arc::new(source.clone()), CachedSource::LITTLE)?;
-                Ok(H5ad::from_source(Arc::new(cached), &self.name)?)
+                let cached = Arc::new(cached);
+                let source: Arc<dyn ByteSource> = Arc::clone(&cached) as _;
+                let file = H5ad::from_source(source, &name)?;
+                Ok(OpenInput { name, file, cache: Some(cached) })
             }
         }
     }
@@ -93,6 +97,23 @@ impl Input {
                     .to_owned(),
             }),
             _ => Ok(()),
+        }
+    }
+}
+
+/// A file that is open.
+pub(crate) struct OpenInput {
+    /// What messages call it.
+    pub(crate) name: String,
+    pub(crate) file: H5ad,
+    cache: Option<Arc<CachedSource>>,
+}
+
+impl OpenInput {
+    /// Gives up the memory that blocks of the file take, until it is read again.
+    pub(crate) fn rest(&self) {
+        if let Some(cache) = &self.cache {
+            cache.forget();
         }
     }
 }

@@ -1,10 +1,11 @@
-//! H5AD into a SOMA experiment: planned, resumable, exactly once.
+//! H5AD files into a SOMA experiment: planned, resumable, exactly once.
 
 mod describe;
 mod error;
 mod extras;
 mod fingerprint;
 mod input;
+mod inputs;
 mod options;
 mod plan;
 mod run;
@@ -13,5 +14,5 @@ mod write;
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 pub use options::{IngestOptions, Progress, Resources, Silent};
-pub use plan::{Plan, Unit};
+pub use plan::{Plan, PlannedInput, Unit};
 pub use run::{DryRun, IngestSummary, abort, ingest, plan_only};

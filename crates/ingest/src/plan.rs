@@ -11,7 +11,7 @@ use vacuole_soma::create::WriteStamp;
 use vacuole_soma::private;
 use vacuole_store::Store;
 
-use crate::describe::{ArrayNode, Contents, Node};
+use crate::describe::{ArrayNode, Contents, Node, Part};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::options::IngestOptions;
@@ -26,10 +26,8 @@ const DONE: &str = "done";
 pub struct Plan {
     /// The program that made it. Another version may describe the same file differently.
     pub version: String,
-    /// The input's path, as it was given.
-    pub input: String,
-    /// The input's state.
-    pub fingerprint: Fingerprint,
+    /// What it is of, in order.
+    pub inputs: Vec<PlannedInput>,
     /// What the user chose.
     pub options: IngestOptions,
     /// The time that everything written has, in milliseconds since 1970.
@@ -40,13 +38,25 @@ pub struct Plan {
     pub units: Vec<Unit>,
 }
 
+/// A file that is ingested.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedInput {
+    /// Its path, as it was given.
+    pub path: String,
+    /// Its state.
+    pub fingerprint: Fingerprint,
+}
+
 /// A unit: one fragment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unit {
     /// The path of the array.
     pub array: String,
-    /// The rows of the element that the fragment holds.
+    /// The number of the input.
+    pub input: usize,
+    /// The rows of the input's element that the fragment holds.
     pub rows: Range<u64>,
     /// How many values are looked at; for progress.
     pub values: u64,
@@ -65,8 +75,7 @@ pub(crate) struct UnitRecord {
 impl Plan {
     /// Makes the plan for what a file was described as.
     pub(crate) fn new(
-        input: &str,
-        fingerprint: Fingerprint,
+        inputs: Vec<PlannedInput>,
         options: &IngestOptions,
         stamp: &WriteStamp,
         nodes: &[Node],
@@ -79,8 +88,7 @@ impl Plan {
         }
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            input: input.to_owned(),
-            fingerprint,
+            inputs,
             options: options.stored(),
             at: stamp.at,
             uuid: stamp.uuid.clone(),
@@ -140,16 +148,31 @@ impl Plan {
         Ok(found)
     }
 
-    /// Whether it is of the same input and the same choices.
-    pub(crate) fn is_of(&self, fingerprint: &Fingerprint, options: &IngestOptions) -> bool {
-        self.fingerprint.same_content(fingerprint) && self.options == options.stored()
+    /// Whether it is of the same inputs and the same choices.
+    pub(crate) fn is_of(&self, inputs: &[PlannedInput], options: &IngestOptions) -> bool {
+        self.has_inputs(inputs) && self.options == options.stored()
     }
 
-    /// The units of each array, by position in the plan.
-    pub(crate) fn units_by_array(&self) -> BTreeMap<&str, Vec<usize>> {
-        let mut units: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    /// Whether its inputs hold the same as these, in the same order.
+    pub(crate) fn has_inputs(&self, inputs: &[PlannedInput]) -> bool {
+        let same =
+            |(a, b): (&PlannedInput, &PlannedInput)| a.fingerprint.same_content(&b.fingerprint);
+        self.inputs.len() == inputs.len() && self.inputs.iter().zip(inputs).all(same)
+    }
+
+    /// What messages call its inputs.
+    pub(crate) fn inputs_name(&self) -> String {
+        match self.inputs.as_slice() {
+            [only] => format!("'{}'", only.path),
+            all => format!("{} files", all.len()),
+        }
+    }
+
+    /// The units of each input of an array, by position in the plan.
+    pub(crate) fn units_by_part(&self) -> BTreeMap<(&str, usize), Vec<usize>> {
+        let mut units: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (position, unit) in self.units.iter().enumerate() {
-            units.entry(&unit.array).or_default().push(position);
+            units.entry((unit.array.as_str(), unit.input)).or_default().push(position);
         }
         units
     }
@@ -190,16 +213,25 @@ impl Plan {
 }
 
 fn units_of(array: &ArrayNode) -> Result<Vec<Unit>> {
-    let unit = |rows: Range<u64>, values| Unit { array: array.path.clone(), rows, values };
-    Ok(match &array.contents {
-        Contents::Frame(frame) if frame.rows == 0 => Vec::new(),
-        Contents::Frame(frame) => {
-            vec![unit(0..frame.rows, frame.rows * frame.columns.len() as u64)]
+    let mut units = Vec::new();
+    for Part { input, contents } in &array.parts {
+        let unit = |rows: Range<u64>, values| Unit {
+            array: array.path.clone(),
+            input: *input,
+            rows,
+            values,
+        };
+        match contents {
+            Contents::Frame(frame) if frame.rows == 0 => {}
+            Contents::Frame(frame) => {
+                units.push(unit(0..frame.rows, frame.rows * frame.columns.len() as u64));
+            }
+            Contents::Dense(dense) => units.push(unit(0..1, dense.array.values.len() as u64)),
+            Contents::Matrix(contents) => {
+                let rows = plan_rows(&array.schema, contents)?;
+                units.extend(rows.into_iter().map(|(rows, values)| unit(rows, values)));
+            }
         }
-        Contents::Dense(dense) => vec![unit(0..1, dense.array.values.len() as u64)],
-        Contents::Matrix(contents) => {
-            let rows = plan_rows(&array.schema, &contents.matrix)?;
-            rows.into_iter().map(|(rows, values)| unit(rows, values)).collect()
-        }
-    })
+    }
+    Ok(units)
 }

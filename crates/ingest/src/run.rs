@@ -1,6 +1,6 @@
 //! An ingest from beginning to end.
 //!
-//! 1. Describe the input as SOMA objects, and open a plan that names everything that will be written.
+//! 1. Describe the inputs as SOMA objects, and open a plan that names everything that will be written.
 //! 2. Write schemas, groups and metadata, all but the experiment's own metadata.
 //! 3. Write each unit's fragment; a unit is done when its files are safe on disk and a record says so.
 //! 4. Commit each array's fragments at once, `var` and `obs` last; then write the experiment's metadata. Before
@@ -9,7 +9,7 @@
 //!
 //! Killed anywhere, the same command goes on where it was: what is done is not done again.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,13 +20,13 @@ use vacuole_soma::private::{self, Digests, RecordingStore};
 use vacuole_soma::{ErrorKind, Object};
 use vacuole_store::{PRIVATE_FOLDER, Store, Uri, join};
 
-use crate::describe::{ArrayNode, Contents, Context, Kept, Node, describe};
+use crate::describe::{ArrayNode, Contents, Kept, Node, Part, describe_all};
 use crate::error::{Error, Result};
 use crate::extras;
-use crate::fingerprint::Fingerprint;
-use crate::input::Input;
+use crate::input::OpenInput;
+use crate::inputs::Inputs;
 use crate::options::{IngestOptions, Progress, Resources, Silent};
-use crate::plan::{Plan, UnitRecord};
+use crate::plan::{Plan, PlannedInput, UnitRecord};
 use crate::write::{Budget, MatrixReader, Target, write_dense, write_frame, write_matrix};
 
 /// How many bytes of finished units may wait until they are made safe and recorded together.
@@ -43,50 +43,50 @@ pub struct IngestSummary {
     pub resumed_units: usize,
     /// How many units there are.
     pub units: usize,
-    /// Cells and genes of the input.
+    /// Cells of the inputs.
     pub n_obs: u64,
-    /// Genes of the input.
+    /// Genes of the inputs.
     pub n_var: u64,
     /// The bytes that were stored.
     pub bytes: u64,
 }
 
-/// Ingests one H5AD file, at a path or in a bucket, into a new experiment, or goes on with an ingest of it that was interrupted.
+/// Ingests H5AD files, at paths or in buckets, into a new experiment, or goes on with an ingest of them that was
+/// interrupted. Of several files the cells come one after another, and genes are those of any.
 ///
 /// # Errors
-/// [`Error::Conflict`] where the destination holds something else, [`Error::Unfit`] where the file holds what no
-/// experiment can. Nothing of the experiment is visible then.
+/// [`Error::Conflict`] where the destination holds something else, [`Error::Unfit`] where a file holds what no
+/// experiment can, or files do not fit together. Nothing of the experiment is visible then.
 pub fn ingest(
     destination: &str,
-    input: &Path,
+    inputs: &[PathBuf],
     options: &IngestOptions,
     resources: &Resources,
     progress: &dyn Progress,
 ) -> Result<IngestSummary> {
     let uri = Uri::parse(destination)?;
     uri.check_writable()?;
-    let input = Input::find(input)?;
-    let name = input.name().to_owned();
+    let inputs = Inputs::find(inputs)?;
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
-    let fingerprint = input.fingerprint()?;
+    let planned = inputs.planned()?;
     check_folder(&*store)?;
     let open = Plan::read(&*store)?;
     let exists = experiment_exists(&store)?;
     if let Some(plan) = &open {
-        check_same(&*store, plan, &fingerprint, options)?;
+        check_same(&*store, plan, &planned, options)?;
     } else if exists {
-        return already_there(&*store, &fingerprint, options, &input);
+        return already_there(&*store, &planned, options, &inputs);
     } else {
         check_free(&*store)?;
     }
-    let file = input.open()?;
+    let files = inputs.open()?;
     let stamp = match &open {
         Some(plan) => plan.stamp(),
         None => WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() },
     };
-    let context = Context { input: &name, options, progress, uuid: &stamp.uuid };
-    let description = describe(&file, &context)?;
+    let description = describe_all(&files, options, progress, &stamp.uuid)?;
+    let (n_obs, n_var) = (description.n_obs, description.n_vars);
     let nodes = description.nodes;
     let plan = match open {
         Some(plan) => {
@@ -94,7 +94,7 @@ pub fn ingest(
             plan
         }
         None => {
-            let plan = Plan::new(&name, fingerprint, options, &stamp, &nodes)?;
+            let plan = Plan::new(planned, options, &stamp, &nodes)?;
             plan.open(&*store)?;
             plan
         }
@@ -104,24 +104,24 @@ pub fn ingest(
         unchanged: false,
         resumed_units: 0,
         units: plan.units.len(),
-        n_obs: file.n_obs(),
-        n_var: file.n_vars(),
+        n_obs,
+        n_var,
         bytes: 0,
     };
     // Killed between the commit and the end of the record, the experiment is complete.
     if !exists {
         let mut run = Run {
-            input: &name,
+            files: &files,
             plan: &plan,
             stamp,
             store: Arc::clone(&store),
             nodes: &nodes,
             kept: description.kept,
-            budget: Budget::new(resources, &uri, input.memory()),
+            budget: Budget::new(resources, &uri, inputs.memory()),
             progress,
         };
         let (records, resumed) = run.write()?;
-        input.check_unchanged()?;
+        inputs.check_unchanged()?;
         summary.resumed_units = resumed;
         summary.bytes = run.commit(records)?;
     }
@@ -162,6 +162,10 @@ pub struct DryRun {
     /// What would be written.
     #[serde(flatten)]
     pub plan: Plan,
+    /// Cells.
+    pub n_obs: u64,
+    /// Genes of the measurement.
+    pub n_var: u64,
     /// The most bytes that would be in temporary files at a time, of cells that do not fit into memory.
     pub spill_bytes: u64,
 }
@@ -169,42 +173,42 @@ pub struct DryRun {
 /// Describes the input and says what an ingest would do, without writing anything.
 pub fn plan_only(
     destination: &str,
-    input: &Path,
+    inputs: &[PathBuf],
     options: &IngestOptions,
     resources: &Resources,
     progress: &dyn Progress,
 ) -> Result<DryRun> {
     let uri = Uri::parse(destination)?;
     uri.check_writable()?;
-    let input = Input::find(input)?;
-    let name = input.name().to_owned();
-    let budget = Budget::new(resources, &uri, input.memory());
-    let fingerprint = input.fingerprint()?;
+    let inputs = Inputs::find(inputs)?;
+    let budget = Budget::new(resources, &uri, inputs.memory());
+    let planned = inputs.planned()?;
     let stamp = WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() };
-    let file = input.open()?;
-    let context = Context { input: &name, options, progress, uuid: &stamp.uuid };
-    let nodes = describe(&file, &context)?.nodes;
+    let files = inputs.open()?;
+    let description = describe_all(&files, options, progress, &stamp.uuid)?;
+    let (n_obs, n_var) = (description.n_obs, description.n_vars);
+    let nodes = description.nodes;
     let mut spill_bytes = 0;
     for node in &nodes {
-        if let Node::Array(array) = node
-            && let Contents::Matrix(matrix) = &array.contents
-        {
-            let reader = MatrixReader::open(array, matrix, u64::MAX, &budget)?;
-            spill_bytes = spill_bytes.max(reader.spilled());
+        let Node::Array(array) = node else { continue };
+        for part in &array.parts {
+            if let Contents::Matrix(matrix) = &part.contents {
+                let reader = MatrixReader::open(array, matrix, u64::MAX, &budget)?;
+                spill_bytes = spill_bytes.max(reader.spilled());
+            }
         }
     }
-    let plan = Plan::new(&name, fingerprint, options, &stamp, &nodes)?;
-    Ok(DryRun { plan, spill_bytes })
+    let plan = Plan::new(planned, options, &stamp, &nodes)?;
+    Ok(DryRun { plan, n_obs, n_var, spill_bytes })
 }
 
 struct Run<'a> {
-    /// The input's name, for messages.
-    input: &'a str,
+    files: &'a [OpenInput],
     plan: &'a Plan,
     stamp: WriteStamp,
     store: Arc<dyn Store>,
     nodes: &'a [Node],
-    kept: Kept,
+    kept: Option<Kept>,
     budget: Budget,
     progress: &'a dyn Progress,
 }
@@ -214,16 +218,22 @@ impl Run<'_> {
     fn write(&self) -> Result<(Vec<UnitRecord>, usize)> {
         let total = self.plan.units.iter().map(|unit| unit.values).sum();
         self.progress.begin("writing", total);
-        let units = self.plan.units_by_array();
+        let units = self.plan.units_by_part();
         let mut records = self.plan.unit_records(&*self.store)?;
         let resumed = records.iter().flatten().count();
         std::thread::scope(|scope| {
             let mut recorder = Recorder { scope, plan: self.plan, store: &*self.store, last: None };
             let mut waiting = Vec::new();
             let mut waiting_bytes = 0;
-            for node in self.nodes {
-                let Node::Array(array) = node else { continue };
-                let units = units.get(array.path.as_str()).map_or(&[][..], Vec::as_slice);
+            let arrays = self.nodes.iter().filter_map(|node| match node {
+                Node::Array(array) => Some(&**array),
+                Node::Group(_) => None,
+            });
+            for (array, part) in
+                arrays.flat_map(|array| array.parts.iter().map(move |part| (array, part)))
+            {
+                let units = units.get(&(array.path.as_str(), part.input));
+                let units = units.map_or(&[][..], Vec::as_slice);
                 let open = units.iter().filter(|&&position| records[position].is_none());
                 let until = open.map(|&position| self.plan.units[position].rows.end).max();
                 let mut reader = None;
@@ -233,7 +243,7 @@ impl Run<'_> {
                         self.progress.advance(unit.values);
                         continue;
                     }
-                    let record = self.write_unit(array, position, until, &mut reader)?;
+                    let record = self.write_unit(array, part, position, until, &mut reader)?;
                     waiting_bytes += record.files.values().map(|file| file.size).sum::<u64>();
                     waiting.push((position, record.clone()));
                     records[position] = Some(record);
@@ -243,7 +253,12 @@ impl Run<'_> {
                     }
                 }
                 if let Some(reader) = &reader {
-                    reader.warn_of_duplicates(self.input, self.progress);
+                    let input = self.plan.inputs.get(part.input);
+                    let input = input.map_or("", |input| input.path.as_str());
+                    reader.warn_of_duplicates(input, self.progress);
+                }
+                if let Some(file) = self.files.get(part.input) {
+                    file.rest();
                 }
             }
             recorder.record(waiting)?;
@@ -252,10 +267,11 @@ impl Run<'_> {
         Ok((records.into_iter().flatten().collect(), resumed))
     }
 
-    /// Writes one unit. `reader` is that of the array, whose open units end at the row `until`.
+    /// Writes one unit. `reader` is that of the part of the array, whose open units end at the row `until`.
     fn write_unit<'r>(
         &'r self,
         array: &'r ArrayNode,
+        part: &'r Part,
         position: usize,
         until: Option<u64>,
         reader: &mut Option<MatrixReader<'r>>,
@@ -264,7 +280,7 @@ impl Run<'_> {
         let recording = RecordingStore::new(Arc::clone(&self.store));
         let fragment = self.stamp.fragment_name(position);
         let target = Target { store: &recording, array, stamp: &self.stamp, fragment: &fragment };
-        let written = match &array.contents {
+        let written = match &part.contents {
             Contents::Matrix(matrix) => {
                 let until = until.unwrap_or(unit.rows.end);
                 let reader = match reader {
@@ -276,7 +292,7 @@ impl Run<'_> {
             Contents::Frame(frame) => write_frame(&target, frame)?,
             Contents::Dense(dense) => write_dense(&target, dense)?,
         };
-        if !matches!(array.contents, Contents::Matrix(_)) {
+        if !matches!(part.contents, Contents::Matrix(_)) {
             self.progress.advance(unit.values);
         }
         Ok(UnitRecord { written, files: recording.take() })
@@ -286,7 +302,7 @@ impl Run<'_> {
     fn commit(&mut self, records: Vec<UnitRecord>) -> Result<u64> {
         self.progress.begin("committing", 0);
         let recording = RecordingStore::new(Arc::clone(&self.store));
-        let units = self.plan.units_by_array();
+        let units = self.plan.units_by_part();
         for node in self.nodes {
             match node {
                 Node::Array(array) => {
@@ -301,9 +317,10 @@ impl Run<'_> {
                         metadata,
                         &self.stamp,
                     )?;
-                    let fragments: Vec<_> = units
-                        .get(path.as_str())
-                        .into_iter()
+                    let fragments: Vec<_> = array
+                        .parts
+                        .iter()
+                        .filter_map(|part| units.get(&(path.as_str(), part.input)))
                         .flatten()
                         .filter(|&&unit| records.get(unit).is_some_and(|record| record.written))
                         .map(|&unit| self.stamp.fragment_name(unit))
@@ -325,8 +342,10 @@ impl Run<'_> {
                 }
             }
         }
-        self.kept.record.at = self.stamp.at;
-        extras::write(&recording, &self.kept, &self.stamp.uuid)?;
+        if let Some(kept) = &mut self.kept {
+            kept.record.at = self.stamp.at;
+            extras::write(&recording, kept, &self.stamp.uuid)?;
+        }
         let mut digests: Digests = recording.take();
         digests.extend(records.into_iter().flat_map(|record| record.files));
         let Some(Node::Group(root)) = self.nodes.last() else { return Ok(0) };
@@ -405,13 +424,14 @@ fn experiment_exists(store: &Arc<dyn Store>) -> Result<bool> {
 fn check_same(
     store: &dyn Store,
     plan: &Plan,
-    fingerprint: &Fingerprint,
+    inputs: &[PlannedInput],
     options: &IngestOptions,
 ) -> Result<()> {
-    let fault = if !plan.fingerprint.same_content(fingerprint) {
-        format!("an unfinished ingest of '{}' is here, whose contents are others", plan.input)
+    let name = plan.inputs_name();
+    let fault = if !plan.has_inputs(inputs) {
+        format!("an unfinished ingest of {name} is here, whose contents are others")
     } else if plan.options != options.stored() {
-        format!("an unfinished ingest of '{}' with other options is here", plan.input)
+        format!("an unfinished ingest of {name} with other options is here")
     } else if plan.version != env!("CARGO_PKG_VERSION") {
         format!("an unfinished ingest by version {} is here", plan.version)
     } else {
@@ -421,33 +441,32 @@ fn check_same(
     Err(Error::Conflict { object: store.display(""), message })
 }
 
-/// The experiment exists: fine where it is of this very input.
+/// The experiment exists: fine where it is of these very inputs.
 fn already_there(
     store: &dyn Store,
-    fingerprint: &Fingerprint,
+    planned: &[PlannedInput],
     options: &IngestOptions,
-    input: &Input,
+    inputs: &Inputs,
 ) -> Result<IngestSummary> {
     let finished = Plan::finished(store)?;
-    match finished.iter().find(|plan| plan.is_of(fingerprint, options)) {
+    match finished.iter().find(|plan| plan.is_of(planned, options)) {
         Some(plan) => {
-            let file = input.open()?;
+            let found = describe_all(&inputs.open()?, options, &Silent, &plan.uuid)?;
             Ok(IngestSummary {
                 experiment: store.display(""),
                 unchanged: true,
                 resumed_units: 0,
                 units: plan.units.len(),
-                n_obs: file.n_obs(),
-                n_var: file.n_vars(),
+                n_obs: found.n_obs,
+                n_var: found.n_vars,
                 bytes: 0,
             })
         }
         None => Err(Error::Conflict {
             object: store.display(""),
-            message:
-                "there is an experiment already, made of another input or with other options; \
+            message: "there is an experiment already, made of other inputs or with other options; \
                       choose another destination (appending is not supported yet)"
-                    .to_owned(),
+                .to_owned(),
         }),
     }
 }

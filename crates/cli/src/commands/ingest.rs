@@ -1,4 +1,4 @@
-//! `vacuole ingest`: an H5AD file into a SOMA experiment.
+//! `vacuole ingest`: H5AD files into a SOMA experiment.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -10,21 +10,25 @@ use vacuole_ingest::{IngestOptions, Progress, Resources, abort, ingest, plan_onl
 use crate::error::CliError;
 use crate::output::{Output, bytes};
 
-/// Ingest an H5AD file into a new SOMA experiment, or go on with an ingest that was interrupted
+/// Ingest H5AD files into a new SOMA experiment, or go on with an ingest that was interrupted
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   vacuole ingest atlas pbmc.h5ad
+  vacuole ingest atlas donor1.h5ad donor2.h5ad donor3.h5ad
   vacuole ingest atlas pbmc.h5ad --measurement RNA --layer raw_counts
   vacuole ingest atlas pbmc.h5ad --dry-run --json
+
+Of several files the cells come one after another; genes, columns and categories are joined, and what a
+file does not have is null. Ids of cells must differ; uns, varm, obsp and varp are left out.
 
 The experiment appears when it is complete. Interrupted, the same command goes on where it was; on a
 finished experiment it changes nothing. --abort removes an unfinished ingest.")]
 pub(crate) struct Arguments {
     /// The experiment to make: a folder or a URI
     experiment: String,
-    /// The H5AD file
-    #[arg(required_unless_present = "abort")]
-    input: Option<PathBuf>,
+    /// The H5AD files, in the order of their cells
+    #[arg(required_unless_present = "abort", value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
     /// The measurement
     #[arg(long, default_value = "RNA")]
     measurement: String,
@@ -53,7 +57,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// Remove what an unfinished ingest has written
-    #[arg(long, conflicts_with_all = ["input", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["inputs", "dry_run"])]
     abort: bool,
 }
 
@@ -82,10 +86,14 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         allow_ambiguous_ids: arguments.allow_ambiguous_ids,
     };
     let resources = Resources { memory: arguments.memory, tmpdir: arguments.tmpdir };
-    let Some(input) = &arguments.input else { return Ok(()) };
+    let inputs = &arguments.inputs;
+    let named = match inputs.as_slice() {
+        [only] => only.display().to_string(),
+        all => format!("{} files", all.len()),
+    };
     let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
     if arguments.dry_run {
-        let run = plan_only(experiment, input, &options, &resources, &progress)?;
+        let run = plan_only(experiment, inputs, &options, &resources, &progress)?;
         output.result(&run, || {
             let plan = &run.plan;
             let values: u64 = plan.units.iter().map(|unit| unit.values).sum();
@@ -96,29 +104,30 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
                 most => format!("; up to {} of temporary files", bytes(most)),
             };
             format!(
-                "{experiment}: would write {} fragments of {} arrays, from {values} values of {}{spilled}",
+                "{experiment}: would write {} fragments of {} arrays, from {values} values of {named}: {} cells x {} \
+                 genes{spilled}",
                 plan.units.len(),
                 arrays.len(),
-                input.display()
+                run.n_obs,
+                run.n_var,
             )
         });
         return Ok(());
     }
-    let summary = ingest(experiment, input, &options, &resources, &progress)?;
+    let summary = ingest(experiment, inputs, &options, &resources, &progress)?;
     progress.clear();
     output.result(&summary, || {
         if summary.unchanged {
-            return format!("{experiment}: holds {} already; nothing was changed", input.display());
+            return format!("{experiment}: holds {named} already; nothing was changed");
         }
         let resumed = match summary.resumed_units {
             0 => String::new(),
             units => format!(" ({units} of {} units were done before)", summary.units),
         };
         format!(
-            "{experiment}: {} cells x {} genes of {}, {} stored{resumed}",
+            "{experiment}: {} cells x {} genes of {named}, {} stored{resumed}",
             summary.n_obs,
             summary.n_var,
-            input.display(),
             bytes(summary.bytes)
         )
     });

@@ -19,7 +19,7 @@ use crate::error::{Result, in_object};
 
 /// Categorical columns with more categories are stored as plain values (tiledbsoma: what a signed 16-bit
 /// index can hold).
-const MOST_CATEGORIES: usize = 32_767;
+pub(super) const MOST_CATEGORIES: usize = 32_767;
 
 /// How many rows are looked at at a time.
 const ROWS: u64 = 1 << 18;
@@ -27,6 +27,8 @@ const ROWS: u64 = 1 << 18;
 /// Where a column's values come from.
 pub(crate) enum ColumnSource {
     Stored(Box<StoredColumn>),
+    /// Every value is null.
+    Nulls,
     /// Values in memory: ids, or the columns of an array of strings.
     Values(ArrayRef),
 }
@@ -36,7 +38,11 @@ pub(crate) struct SomaColumn {
     /// Its name and type; dictionaries of `int32` are categorical.
     pub(crate) field: Field,
     pub(crate) source: ColumnSource,
+    /// Those of a categorical column.
+    pub(crate) categories: Option<ArrayRef>,
     treatment: Treatment,
+    /// Codes that take the place of those of the categories, by position.
+    codes: Option<Vec<i32>>,
 }
 
 /// What happens to values on their way.
@@ -59,8 +65,36 @@ enum Treatment {
 impl SomaColumn {
     /// A column of strings in memory.
     pub(crate) fn strings(name: &str, values: ArrayRef) -> Self {
-        let field = Field::new(name, DataType::LargeUtf8, true);
-        Self { field, source: ColumnSource::Values(values), treatment: Treatment::AsIs }
+        Self::values(Field::new(name, DataType::LargeUtf8, true), values)
+    }
+
+    /// A column in memory, of values in their stored form.
+    pub(super) fn values(field: Field, values: ArrayRef) -> Self {
+        Self::new(field, ColumnSource::Values(values), Treatment::AsIs)
+    }
+
+    /// A column without any value.
+    pub(super) fn nulls(field: Field) -> Self {
+        Self::new(field, ColumnSource::Nulls, Treatment::AsIs)
+    }
+
+    fn new(field: Field, source: ColumnSource, treatment: Treatment) -> Self {
+        Self { field, source, categories: None, treatment, codes: None }
+    }
+
+    /// The same column with other codes for its categories.
+    pub(super) fn recoded(mut self, codes: Vec<i32>) -> Self {
+        self.codes = Some(codes);
+        self
+    }
+
+    /// A categorical column with values in the place of codes.
+    pub(super) fn decoded(mut self) -> Self {
+        self.treatment = match self.treatment {
+            Treatment::Codes | Treatment::Recoded(_) => Treatment::Decoded,
+            other => other,
+        };
+        self
     }
 
     /// A stored column, and the enumeration of a categorical one; `None` where SOMA has no place for it.
@@ -81,7 +115,7 @@ impl SomaColumn {
         };
         let field = Field::new(name, data_type, true);
         let source = ColumnSource::Stored(Box::new(column.clone()));
-        Ok(Some((Self { field, source, treatment }, None)))
+        Ok(Some((Self::new(field, source, treatment), None)))
     }
 
     /// How AnnData encodes the column, where the stored one holds all of it.
@@ -139,7 +173,7 @@ impl SomaColumn {
         let values = categories.data_type().clone();
         if any_valid && categories.len() > MOST_CATEGORIES {
             let field = Field::new(name, values, true);
-            return Ok((Self { field, source, treatment: Treatment::Decoded }, None));
+            return Ok((Self::new(field, source, Treatment::Decoded), None));
         }
         let (values, ordered, treatment) = match any_valid {
             true => (values, ordered, Treatment::Codes),
@@ -155,12 +189,29 @@ impl SomaColumn {
         let enumeration = enumeration(context, name, &kept, ordered)?;
         let data_type = DataType::Dictionary(Box::new(DataType::Int32), Box::new(values));
         let field = Field::new(name, data_type, true).with_dict_is_ordered(ordered);
-        Ok((Self { field, source, treatment }, Some(enumeration)))
+        let column = Self { categories: Some(kept), ..Self::new(field, source, treatment) };
+        Ok((column, Some(enumeration)))
     }
 
     /// The values of some rows in their stored form: codes of a categorical column are `int32`.
     pub(crate) fn read_rows(&self, rows: std::ops::Range<u64>) -> Result<ArrayRef> {
+        let values = self.read_treated(rows)?;
+        let codes = self.codes.as_ref().zip(values.as_primitive_opt::<Int32Type>());
+        Ok(match codes {
+            Some((codes, values)) => Arc::new(with_codes(values, codes)),
+            None => values,
+        })
+    }
+
+    fn read_treated(&self, rows: std::ops::Range<u64>) -> Result<ArrayRef> {
         let column = match &self.source {
+            ColumnSource::Nulls => {
+                let stored = match self.field.data_type() {
+                    DataType::Dictionary(codes, _) => codes,
+                    other => other,
+                };
+                return Ok(arrow_array::new_null_array(stored, (rows.end - rows.start) as usize));
+            }
             ColumnSource::Values(values) => {
                 let (start, end) = (rows.start as usize, rows.end as usize);
                 return Ok(values.slice(start, end - start));
@@ -171,17 +222,19 @@ impl SomaColumn {
         Ok(match &self.treatment {
             Treatment::AsIs => values,
             Treatment::Float => without_nan(&widened(&values)),
-            Treatment::NoCategories => arrow_array::new_null_array(&DataType::Int32, values.len()),
+            Treatment::NoCategories => {
+                let stored = match self.field.data_type() {
+                    DataType::Dictionary(codes, _) => codes,
+                    other => other,
+                };
+                arrow_array::new_null_array(stored, values.len())
+            }
             Treatment::Codes => match values.as_dictionary_opt::<Int32Type>() {
                 Some(values) => Arc::new(values.keys().clone()),
                 None => values,
             },
             Treatment::Recoded(codes) => match values.as_dictionary_opt::<Int32Type>() {
-                Some(values) => {
-                    let new = |code: i32| codes.get(code as usize).copied();
-                    let recoded = values.keys().iter().map(|code| code.and_then(new));
-                    Arc::new(recoded.collect::<Int32Array>())
-                }
+                Some(values) => Arc::new(with_codes(values.keys(), codes)),
                 None => values,
             },
             Treatment::Decoded => match values.as_dictionary_opt::<Int32Type>() {
@@ -196,6 +249,12 @@ impl SomaColumn {
             },
         })
     }
+}
+
+/// New codes in the place of old ones.
+fn with_codes(values: &Int32Array, codes: &[i32]) -> Int32Array {
+    let new = |code: i32| codes.get(code as usize).copied();
+    values.iter().map(|code| code.and_then(new)).collect()
 }
 
 /// Only the categories in use, and the codes that take the place of the old ones.
@@ -237,7 +296,7 @@ fn without_nan(values: &ArrayRef) -> ArrayRef {
     .unwrap_or_else(|| Arc::clone(values))
 }
 
-fn enumeration(
+pub(super) fn enumeration(
     context: &Context<'_>,
     column: &str,
     categories: &ArrayRef,

@@ -5,23 +5,28 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, LargeStringArray};
+use arrow_schema::Field;
 use vacuole_anndata::Frame;
 use vacuole_anndata::model::ColumnEncoding;
 use vacuole_soma::anndata_record::{ColumnForm, ColumnKind, ColumnSource, FrameForm};
 use vacuole_soma::create::object_metadata;
 use vacuole_soma::{SomaType, keys, layout};
 use vacuole_tiledb::metadata::MetadataValue;
-use vacuole_tiledb::schema::Enumeration;
+use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
 use super::ids::Ids;
 use super::index::{ColumnLayout, Origin, lay_out};
-use super::{ArrayNode, Contents, Context, Extra, Kept, SomaColumn};
+use super::{ArrayNode, Contents, Context, Extra, Kept, Part, SomaColumn};
 use crate::error::{Result, in_object};
 
 /// What goes into a data frame.
 pub(crate) struct FrameContents {
     pub(crate) columns: Vec<SomaColumn>,
     pub(crate) rows: u64,
+    /// The join id of the first row.
+    pub(crate) first_row: u64,
+    /// The name of the column of ids.
+    pub(crate) ids: Option<String>,
 }
 
 /// Describes a data frame of `uns`.
@@ -124,9 +129,13 @@ pub(super) fn describe_axis(
         forms.push(ColumnForm { name: name.to_owned(), source });
     }
     let index_name_was = schema.index_name.clone();
+    // A column of that name goes before the index, as in the reference.
+    let ids = id_name.filter(|name| columns.iter().any(|column| column.field.name() == name));
+    let ids = ids.map(str::to_owned).or_else(|| id_column.clone());
     let form = FrameForm { index_name: index_name_was, index, id_column, columns: forms };
     kept.record.frames.insert(path.to_owned(), form);
-    node(path, columns, enumerations, frame.n_rows(), index_name.as_deref(), BTreeMap::new())
+    let contents = FrameContents { columns, rows: frame.n_rows(), first_row: 0, ids };
+    node(path, contents, enumerations, index_name.as_deref(), BTreeMap::new())
 }
 
 /// Who reserves a name, and which; none where a column can have it.
@@ -140,25 +149,35 @@ pub(super) fn reserved(name: &str) -> Option<String> {
 /// A data frame of these columns. `index_name` is what pandas called the index.
 pub(super) fn node(
     path: &str,
-    columns: Vec<SomaColumn>,
-    mut enumerations: Vec<Enumeration>,
-    rows: u64,
+    contents: FrameContents,
+    enumerations: Vec<Enumeration>,
     index_name: Option<&str>,
     more: BTreeMap<String, MetadataValue>,
 ) -> Result<ArrayNode> {
-    let fields: Vec<_> = columns.iter().map(|column| column.field.clone()).collect();
-    let mut schema = in_object(layout::data_frame(&fields, rows), path)?;
+    let fields: Vec<_> = contents.columns.iter().map(|column| column.field.clone()).collect();
+    let (schema, enumerations) = schema(path, &fields, enumerations, contents.rows)?;
+    let mut metadata = object_metadata(SomaType::DataFrame);
+    let json = ascii_json(&serde_json::to_string(&index_name).unwrap_or_default());
+    metadata.insert(keys::INDEX_NAME.to_owned(), json.as_str().into());
+    metadata.extend(more);
+    let parts = vec![Part::only(Contents::Frame(contents))];
+    Ok(ArrayNode { path: path.to_owned(), metadata, schema, enumerations, parts })
+}
+
+/// The schema of a data frame of `rows` rows, and its enumerations with the names of their files.
+pub(super) fn schema(
+    path: &str,
+    fields: &[Field],
+    mut enumerations: Vec<Enumeration>,
+    rows: u64,
+) -> Result<(ArraySchema, Vec<Enumeration>)> {
+    let mut schema = in_object(layout::data_frame(fields, rows), path)?;
     for (number, enumeration) in enumerations.iter_mut().enumerate() {
         // libtiledb's own names end in a number that counts extensions; a UUID must come before it.
         enumeration.file = format!("{}e{number}_0", enumeration.file);
         schema.enumerations.push((enumeration.name.clone(), enumeration.file.clone()));
     }
-    let mut metadata = object_metadata(SomaType::DataFrame);
-    let json = ascii_json(&serde_json::to_string(&index_name).unwrap_or_default());
-    metadata.insert(keys::INDEX_NAME.to_owned(), json.as_str().into());
-    metadata.extend(more);
-    let contents = Contents::Frame(FrameContents { columns, rows });
-    Ok(ArrayNode { path: path.to_owned(), metadata, schema, enumerations, contents })
+    Ok((schema, enumerations))
 }
 
 /// JSON with everything but ASCII escaped, as Python writes it.

@@ -8,14 +8,32 @@ use vacuole_soma::create::object_metadata;
 use vacuole_soma::{SomaType, layout};
 use vacuole_tiledb::schema::{ArraySchema, Extent};
 
-use super::{ArrayNode, Contents, Context};
+use super::{ArrayNode, Contents, Context, Part};
 use crate::error::{Result, in_object};
+use crate::write::Renumbered;
 
 /// What goes into a sparse array.
 pub(crate) struct MatrixContents {
     /// The element in the file, for messages.
     pub(crate) element: String,
     pub(crate) matrix: Matrix,
+    /// What its columns are.
+    pub(crate) axis: ColumnAxis,
+    /// The array's row that is the matrix's first one.
+    pub(crate) first_row: u64,
+    /// The array's columns.
+    pub(crate) columns: Renumbered,
+}
+
+/// What the columns of a matrix are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ColumnAxis {
+    /// The genes of the measurement.
+    Var,
+    /// Those of `raw`.
+    RawVar,
+    /// Something of the matrix's own, as the components of a PCA; or cells, of pairs.
+    Own,
 }
 
 /// What goes into a dense array.
@@ -50,6 +68,7 @@ pub(super) fn describe(
     path: &str,
     matrix: Matrix,
     shape: (u64, u64),
+    axis: ColumnAxis,
 ) -> Result<ArrayNode> {
     let found = matrix.shape();
     if found != shape {
@@ -57,24 +76,55 @@ pub(super) fn describe(
             format!("expected {} x {} values, found {} x {}", shape.0, shape.1, found.0, found.1);
         return Err(context.unfit(element, message));
     }
-    let data_type = stored(matrix.data_type());
-    let mut schema = in_object(
-        layout::sparse_nd_array(&data_type, &[shape.0, shape.1]),
-        format!("{}: {element}", context.input),
-    )?;
-    let stored = match &matrix {
-        Matrix::Dense(_) => shape.0.saturating_mul(shape.1),
-        Matrix::Sparse(matrix) => matrix.nnz()?,
+    let contents = MatrixContents {
+        element: element.to_owned(),
+        matrix,
+        axis,
+        first_row: 0,
+        columns: Renumbered::default(),
     };
-    limit_rows(&mut schema, stored / shape.0.max(1));
-    let contents = MatrixContents { element: element.to_owned(), matrix };
+    let object = format!("{}: {element}", context.input);
+    array(path, &object, shape, vec![Part::only(Contents::Matrix(contents))])
+}
+
+/// A sparse array of `shape`, of matrices that hold values of one type.
+pub(super) fn array(
+    path: &str,
+    object: &str,
+    shape: (u64, u64),
+    parts: Vec<Part>,
+) -> Result<ArrayNode> {
+    let matrices = || {
+        parts.iter().filter_map(|part| match &part.contents {
+            Contents::Matrix(contents) => Some(&contents.matrix),
+            _ => None,
+        })
+    };
+    let data_type = matrices().next().map_or(DataType::Float32, stored_as);
+    let schema = layout::sparse_nd_array(&data_type, &[shape.0, shape.1]);
+    let mut schema = in_object(schema, object)?;
+    let mut per_row = 0;
+    for matrix in matrices() {
+        let rows = matrix.shape().0.max(1);
+        let of_one = match matrix {
+            Matrix::Dense(_) => matrix.shape().1,
+            Matrix::Sparse(matrix) => matrix.nnz()? / rows,
+        };
+        per_row = per_row.max(of_one);
+    }
+    limit_rows(&mut schema, per_row);
     Ok(ArrayNode {
         path: path.to_owned(),
         metadata: object_metadata(SomaType::SparseNdArray),
         schema,
         enumerations: Vec::new(),
-        contents: Contents::Matrix(contents),
+        parts,
     })
+}
+
+/// The type that the values of a matrix are stored in.
+pub(super) fn stored_as(matrix: &Matrix) -> DataType {
+    stored(matrix.data_type())
 }
 
 /// Describes an array of `uns` as the dense array at `path`.
@@ -85,7 +135,7 @@ pub(super) fn describe_dense(path: &str, array: NdArray) -> Result<ArrayNode> {
         metadata: object_metadata(SomaType::DenseNdArray),
         schema: in_object(schema, path)?,
         enumerations: Vec::new(),
-        contents: Contents::Dense(DenseContents { array }),
+        parts: vec![Part::only(Contents::Dense(DenseContents { array }))],
     })
 }
 

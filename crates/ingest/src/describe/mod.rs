@@ -7,8 +7,11 @@ mod column;
 mod frame;
 mod ids;
 mod index;
+mod join_columns;
 mod keep;
+mod many;
 mod matrix;
+mod same_ids;
 mod uns;
 
 use std::collections::BTreeMap;
@@ -25,6 +28,8 @@ pub(crate) use column::SomaColumn;
 pub(crate) use frame::FrameContents;
 use ids::Ids;
 pub(crate) use keep::{Extra, Kept};
+pub(crate) use many::describe_all;
+use matrix::ColumnAxis;
 pub(crate) use matrix::{DenseContents, MatrixContents};
 
 use crate::error::{Error, Result};
@@ -47,10 +52,24 @@ pub(crate) struct ArrayNode {
     pub(crate) metadata: BTreeMap<String, MetadataValue>,
     pub(crate) schema: ArraySchema,
     pub(crate) enumerations: Vec<Enumeration>,
+    /// What goes into it, in order.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// What one file puts into an array.
+pub(crate) struct Part {
+    /// The number of the file.
+    pub(crate) input: usize,
     pub(crate) contents: Contents,
 }
 
-/// What goes into an array.
+impl Part {
+    /// All that goes into an array, of the only file.
+    pub(crate) fn only(contents: Contents) -> Self {
+        Self { input: 0, contents }
+    }
+}
+
 pub(crate) enum Contents {
     Frame(FrameContents),
     Matrix(MatrixContents),
@@ -64,6 +83,8 @@ pub(crate) struct Context<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// Names the enumerations' files apart from those of other writes.
     pub(crate) uuid: &'a str,
+    /// Whether it is one file of several, of which only cells and genes are put together.
+    pub(crate) of_several: bool,
 }
 
 impl Context<'_> {
@@ -76,9 +97,9 @@ impl Context<'_> {
     }
 }
 
-/// Every object that the file becomes. Groups come behind their members; the experiment itself is last, `obs`
+/// Every object that a file becomes. Groups come behind their members; the experiment itself is last, `obs`
 /// last of the arrays and `var` before it: the order in which they are committed.
-pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Description> {
+fn describe(file: &H5ad, context: &Context<'_>) -> Result<OfFile> {
     let mut tree = Tree::default();
     let options = context.options;
     let record = &mut tree.kept.record;
@@ -98,6 +119,10 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Description
         ("varp", file.varp()?, file.n_vars(), Some(file.n_vars())),
     ];
     for (part, elements, rows, columns) in axes {
+        if context.of_several && part != "obsm" {
+            tree.left_out.extend(elements.iter().map(|(name, _)| format!("{part}/{name}")));
+            continue;
+        }
         members.extend(describe_part(
             &mut tree,
             context,
@@ -109,7 +134,9 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Description
         )?);
     }
     let uns = file.uns()?;
-    if !uns.is_empty() {
+    if context.of_several {
+        tree.left_out.extend(uns.iter().map(|(key, _)| format!("uns/{key}")));
+    } else if !uns.is_empty() {
         let path = join(&measurement, "uns");
         uns::describe(&mut tree, context, &path, &uns)?;
         for (key, element) in uns.iter().filter(|(key, element)| !keep::is_exact(key, element)) {
@@ -145,12 +172,36 @@ pub(crate) fn describe(file: &H5ad, context: &Context<'_>) -> Result<Description
     Ok(tree.finish())
 }
 
-/// What a file becomes.
+/// What is ingested as the objects that it becomes.
 pub(crate) struct Description {
     /// In the order in which they are committed.
     pub(crate) nodes: Vec<Node>,
-    /// What is kept beside them.
-    pub(crate) kept: Kept,
+    /// What is kept beside them; nothing of several files.
+    pub(crate) kept: Option<Kept>,
+    /// Cells.
+    pub(crate) n_obs: u64,
+    /// Genes of the measurement.
+    pub(crate) n_vars: u64,
+}
+
+/// What one file becomes.
+struct OfFile {
+    arrays: Vec<ArrayNode>,
+    frames: Vec<ArrayNode>,
+    groups: Vec<GroupNode>,
+    kept: Kept,
+    /// Elements that have no place among several files.
+    left_out: Vec<String>,
+}
+
+impl OfFile {
+    fn finish(self) -> Description {
+        let arrays = self.arrays.into_iter().chain(self.frames);
+        let arrays = arrays.map(|array| Node::Array(Box::new(array)));
+        let nodes = arrays.chain(self.groups.into_iter().map(Node::Group)).collect();
+        let (n_obs, n_vars) = (self.kept.record.n_obs, self.kept.record.n_vars);
+        Description { nodes, kept: Some(self.kept), n_obs, n_vars }
+    }
 }
 
 /// Nodes in the order in which they are committed.
@@ -160,6 +211,7 @@ pub(crate) struct Tree {
     frames: Vec<ArrayNode>,
     groups: Vec<GroupNode>,
     pub(crate) kept: Kept,
+    left_out: Vec<String>,
 }
 
 impl Tree {
@@ -184,11 +236,9 @@ impl Tree {
         self.groups.push(GroupNode { path, metadata, members });
     }
 
-    fn finish(self) -> Description {
-        let arrays = self.arrays.into_iter().chain(self.frames);
-        let arrays = arrays.map(|array| Node::Array(Box::new(array)));
-        let nodes = arrays.chain(self.groups.into_iter().map(Node::Group)).collect();
-        Description { nodes, kept: self.kept }
+    fn finish(self) -> OfFile {
+        let Self { arrays, frames, groups, kept, left_out } = self;
+        OfFile { arrays, frames, groups, kept, left_out }
     }
 
     /// Adds a matrix, and keeps its form.
@@ -199,9 +249,10 @@ impl Tree {
         path: &str,
         matrix: Matrix,
         shape: (u64, u64),
+        axis: ColumnAxis,
     ) -> Result<()> {
         self.kept.matrix(path, &matrix);
-        self.array(matrix::describe(context, element, path, matrix, shape)?);
+        self.array(matrix::describe(context, element, path, matrix, shape, axis)?);
         Ok(())
     }
 }
@@ -218,7 +269,8 @@ fn describe_x(
     if let Some(x) = file.x() {
         let name = &context.options.layer;
         let folder = folder_of(name);
-        tree.matrix(context, "X", &join(&path, &folder), x.clone(), shape)?;
+        let x = x.clone();
+        tree.matrix(context, "X", &join(&path, &folder), x, shape, ColumnAxis::Var)?;
         members.push(member(name, &folder, MemberKind::Array));
     }
     for (name, element) in file.layers()? {
@@ -235,7 +287,8 @@ fn describe_x(
         }
         match matrix::of_element(element) {
             Ok(layer) => {
-                tree.matrix(context, &element_path, &join(&path, &folder), layer, shape)?;
+                let path = join(&path, &folder);
+                tree.matrix(context, &element_path, &path, layer, shape, ColumnAxis::Var)?;
                 members.push(member(&name, &folder, MemberKind::Array));
             }
             Err(element) => tree.kept.keep_element(context, &element_path, &element),
@@ -268,7 +321,8 @@ fn describe_part(
             Ok(found) => {
                 let folder = folder_of(&name);
                 let shape = (rows, columns.unwrap_or(found.shape().1));
-                tree.matrix(context, &element_path, &join(&path, &folder), found, shape)?;
+                let path = join(&path, &folder);
+                tree.matrix(context, &element_path, &path, found, shape, ColumnAxis::Own)?;
                 members.push(member(&name, &folder, MemberKind::Array));
             }
             Err(element) => tree.kept.keep_element(context, &element_path, &element),
@@ -290,7 +344,8 @@ fn describe_raw(
     if let Some(x) = raw.x {
         let shape = (n_obs, raw.var.n_rows());
         // The reference calls raw's layer `data`, whatever X's is called.
-        tree.matrix(context, "raw/X", &join(&layers, "data"), x, shape)?;
+        let path = join(&layers, "data");
+        tree.matrix(context, "raw/X", &path, x, shape, ColumnAxis::RawVar)?;
         members.push(member("data", "data", MemberKind::Array));
     }
     tree.group(layers, SomaType::Collection, members);

@@ -17,7 +17,7 @@ use vacuole_store::join;
 use vacuole_tiledb::group::{Member, MemberKind};
 use vacuole_tiledb::metadata::MetadataValue;
 
-use super::{ArrayNode, Context, SomaColumn, Tree, frame, matrix};
+use super::{ArrayNode, Context, FrameContents, SomaColumn, Tree, frame, matrix};
 use crate::error::Result;
 
 /// Metadata keys that an entry of `uns` cannot have.
@@ -123,7 +123,9 @@ fn strings(path: &str, array: &NdArray, dimensions: usize) -> Result<ArrayNode> 
     });
     let hint = if dimensions == 1 { "array_1d" } else { "array_2d" };
     let more = BTreeMap::from([(keys::UNS_HINT.to_owned(), hint.into())]);
-    frame::node(path, columns.collect(), Vec::new(), rows, None, more)
+    let columns = columns.collect();
+    let contents = FrameContents { columns, rows, first_row: 0, ids: None };
+    frame::node(path, contents, Vec::new(), None, more)
 }
 
 fn without_nulls(values: &ArrayRef) -> ArrayRef {

@@ -12,7 +12,7 @@ use arrow_buffer::{Buffer, MutableBuffer, ScalarBuffer};
 /// Compressed rows: where each begins, the columns and the values' bytes.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// The number of the first row, at the edge of a space tile.
+    /// The number of the first row in the matrix, at the edge of a space tile or the first of all.
     pub(crate) first_row: u64,
     /// One more than there are rows; they begin at the first entry's value.
     pub(crate) indptr: Vec<u64>,
@@ -27,12 +27,29 @@ pub(crate) struct Geometry {
     pub(crate) tile: (u64, u64),
     /// The number of columns of the array.
     pub(crate) width: u64,
+    /// The array's row that is the matrix's first one.
+    pub(crate) first: u64,
     /// The bytes of one value.
     pub(crate) size: usize,
     pub(crate) add: Add,
 }
 
 impl Geometry {
+    /// The row of space tiles that a row of the matrix is in.
+    pub(crate) fn band(&self, row: u64) -> u64 {
+        (self.first + row) / self.tile.0
+    }
+
+    /// The first row of the matrix that is in a row of space tiles.
+    pub(crate) fn band_start(&self, band: u64) -> u64 {
+        band.saturating_mul(self.tile.0).saturating_sub(self.first)
+    }
+
+    /// The row after the last one that is in the same row of space tiles.
+    pub(crate) fn band_end(&self, row: u64) -> u64 {
+        self.band_start(self.band(row) + 1)
+    }
+
     /// How many space tiles lie side by side.
     pub(crate) fn tiles(&self) -> u64 {
         self.width.div_ceil(self.tile.1).max(1)
@@ -181,11 +198,12 @@ impl Block {
     pub(crate) fn ordered(mut self, geometry: &Geometry) -> Ordered {
         let looked_at = self.len() as u64;
         let duplicates = self.normalise(geometry);
-        let (height, extent) = geometry.tile;
+        let extent = geometry.tile.1;
         let tiles = geometry.tiles();
+        let band = geometry.band(self.first_row);
         let mut runs: Vec<Run> = Vec::new();
         self.for_each_run(extent, |row, tile, entries| {
-            let tile = row / height * tiles + tile;
+            let tile = (geometry.band(self.first_row + row) - band) * tiles + tile;
             runs.push(Run { tile, start: entries.start as u32, row: row as u32 });
         });
         // The end of each run is the start of the next, before they are put into order.
@@ -202,7 +220,7 @@ impl Block {
         });
         let before = before.collect();
         Ordered {
-            first_row: self.first_row,
+            first_row: geometry.first + self.first_row,
             columns: self.columns,
             values: self.values,
             size: geometry.size,
@@ -348,7 +366,7 @@ pub(crate) mod tests {
 
     /// Values of two bytes.
     pub(crate) fn geometry(tile: (u64, u64), width: u64) -> Geometry {
-        Geometry { tile, width, size: 2, add: add_u16 }
+        Geometry { tile, width, first: 0, size: 2, add: add_u16 }
     }
 
     fn add_u16(a: &mut [u8], b: &[u8]) {
@@ -404,15 +422,16 @@ pub(crate) mod tests {
         fn cells_come_in_global_order_and_duplicates_add_up(
             rows in proptest::collection::vec(
                 proptest::collection::vec((0u32..50, any::<u16>()), 0..20), 1..20),
-            height in 1u64..25, extent in 1u64..60, band in 0u64..1000,
+            height in 1u64..25, extent in 1u64..60, band in 0u64..1000, first in 0u64..100,
         ) {
-            let geometry = geometry((height, extent), 50);
-            let first_row = band * height;
+            let geometry = Geometry { first, ..geometry((height, extent), 50) };
+            let first_row = geometry.band_start(band);
             let ordered = block(first_row, &rows).ordered(&geometry);
             let mut placed = Placed::new();
             for (row, entries) in rows.iter().enumerate() {
                 for &(column, value) in entries {
-                    place(&geometry, first_row + row as u64, u64::from(column), value, &mut placed);
+                    let row = first + first_row + row as u64;
+                    place(&geometry, row, u64::from(column), value, &mut placed);
                 }
             }
             let entries: usize = rows.iter().map(Vec::len).sum();

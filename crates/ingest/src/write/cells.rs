@@ -25,6 +25,21 @@ impl Cells<'_> {
         }
     }
 
+    /// The bytes of one of `count` cells.
+    pub(crate) fn cell(&self, number: usize, count: usize) -> &[u8] {
+        let (start, end) = match &self.offsets {
+            Some(offsets) => {
+                let at = |number: usize| offsets.get(number).map(|&offset| offset as usize);
+                (at(number).unwrap_or(0), at(number + 1).unwrap_or(self.data.len()))
+            }
+            None => {
+                let width = self.data.len() / count.max(1);
+                (number * width, (number + 1) * width)
+            }
+        };
+        self.data.get(start..end).unwrap_or_default()
+    }
+
     /// The same cells for a field that can be null.
     pub(crate) fn nullable(mut self, array: &ArrayRef) -> Self {
         let valid = (0..array.len()).map(|row| u8::from(array.is_valid(row)));

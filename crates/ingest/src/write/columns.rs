@@ -10,9 +10,10 @@ use arrow_buffer::{Buffer, ScalarBuffer};
 use vacuole_anndata::SparseMatrix;
 
 use super::block::{Block, Geometry, Ordered};
-use super::buckets::{Buckets, Record, Records, record_bytes};
+use super::buckets::{Buckets, Record, record_bytes};
 use super::budget::Budget;
 use super::cells;
+use super::place::Renumbered;
 use crate::error::Result;
 use vacuole_soma::ahead::{Put, ahead};
 
@@ -25,6 +26,7 @@ pub(super) struct Columns<'a> {
     matrix: &'a SparseMatrix,
     indptr: Vec<u64>,
     geometry: Geometry,
+    columns: Renumbered,
     bands: Option<Bands>,
 }
 
@@ -37,8 +39,12 @@ struct Bands {
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn open(matrix: &'a SparseMatrix, geometry: Geometry) -> Result<Self> {
-        Ok(Self { matrix, indptr: matrix.indptr()?, geometry, bands: None })
+    pub(super) fn open(
+        matrix: &'a SparseMatrix,
+        geometry: Geometry,
+        columns: Renumbered,
+    ) -> Result<Self> {
+        Ok(Self { matrix, indptr: matrix.indptr()?, geometry, columns, bands: None })
     }
 
     /// Reads rows from the edge of a space tile on, as blocks in order; rows after those, up to `until`, will
@@ -50,7 +56,8 @@ impl<'a> Columns<'a> {
         budget: &Budget,
         put: &mut Put<'_, Ordered>,
     ) -> Result<()> {
-        let height = self.geometry.tile.0;
+        let geometry = self.geometry;
+        let rising = self.columns.is_rising();
         let mut start = rows.start;
         while start < rows.end {
             if self.bands.as_ref().is_none_or(|bands| !bands.rows.contains(&start)) {
@@ -58,10 +65,10 @@ impl<'a> Columns<'a> {
                 self.bands = None;
                 self.bands = Some(self.distribute(start..until.max(rows.end), budget)?);
             }
-            let end = (start + height).min(rows.end);
+            let end = geometry.band_end(start).min(rows.end);
             let Some(bands) = &mut self.bands else { return Ok(()) };
-            let bucket = ((start - bands.rows.start) / height) as usize;
-            if !bands.read(bucket, start..end, &self.geometry, budget, put)? {
+            let bucket = (geometry.band(start) - geometry.band(bands.rows.start)) as usize;
+            if !bands.read(bucket, start..end, rising, &geometry, budget, put)? {
                 return Ok(());
             }
             start = end;
@@ -72,7 +79,7 @@ impl<'a> Columns<'a> {
     /// The most bytes that may be spilled of some rows.
     pub(super) fn spilled(&self, rows: Range<u64>, budget: &Budget) -> u64 {
         let cells = self.indptr.last().copied().unwrap_or(0);
-        let bands = (rows.end - rows.start).div_ceil(self.geometry.tile.0.max(1));
+        let bands = (rows.end - rows.start).div_ceil(self.geometry.tile.0.max(1)) + 1;
         let lines = (self.indptr.len() as u64).saturating_mul(bands);
         let bytes = record_bytes(cells, lines, self.geometry.size);
         if bytes <= budget.kept() / 2 { 0 } else { bytes }
@@ -80,11 +87,12 @@ impl<'a> Columns<'a> {
 
     /// Sorts the entries of rows into bands: of as many rows as there can be buckets.
     fn distribute(&self, rows: Range<u64>, budget: &Budget) -> Result<Bands> {
-        let height = self.geometry.tile.0;
-        let most = Buckets::limit(budget.kept()).saturating_mul(height);
-        let rows = rows.start..rows.end.min(rows.start.saturating_add(most));
-        let bands = (rows.end - rows.start).div_ceil(height) as usize;
-        let size = self.geometry.size;
+        let geometry = &self.geometry;
+        let first = geometry.band(rows.start);
+        let most = first.saturating_add(Buckets::limit(budget.kept()));
+        let rows = rows.start..rows.end.min(geometry.band_start(most));
+        let bands = (geometry.band(rows.end.saturating_sub(1)) - first + 1) as usize;
+        let size = geometry.size;
         let mut buckets = Buckets::new(bands, size, budget.kept(), budget.tmpdir());
         let mut column = 0;
         ahead(
@@ -99,15 +107,8 @@ impl<'a> Columns<'a> {
                         let values = values.get(part.start * size..part.end * size);
                         let lines = indices.get(part).unwrap_or_default();
                         let values = values.unwrap_or_default();
-                        add_column(
-                            &mut buckets,
-                            &rows,
-                            height,
-                            column as u32,
-                            lines,
-                            values,
-                            size,
-                        )?;
+                        let column = self.columns.get(column as u32)?;
+                        add_column(&mut buckets, &rows, geometry, column, lines, values)?;
                     }
                     if end > stored.end {
                         break;
@@ -154,12 +155,12 @@ impl<'a> Columns<'a> {
 fn add_column(
     buckets: &mut Buckets,
     rows: &Range<u64>,
-    height: u64,
+    geometry: &Geometry,
     column: u32,
     mut lines: &[u32],
     mut values: &[u8],
-    size: usize,
 ) -> Result<()> {
+    let size = geometry.size;
     while let Some(&first) = lines.first() {
         let first = u64::from(first);
         // The neighbours in the same band; outside of the rows the whole of either side is one.
@@ -168,15 +169,15 @@ fn add_column(
         } else if first >= rows.end {
             (rows.end..u64::MAX, false)
         } else {
-            let start = first - (first - rows.start) % height;
-            (start..start + height, true)
+            let start = geometry.band_start(geometry.band(first)).max(rows.start);
+            (start..geometry.band_end(first), true)
         };
         let inside = |&line: &u32| band.contains(&u64::from(line));
         let count = lines.iter().position(|line| !inside(line)).unwrap_or(lines.len());
         let (here, others) = lines.split_at_checked(count).unwrap_or_default();
         let (bytes, rest) = values.split_at_checked(count * size).unwrap_or_default();
         if wanted {
-            let bucket = ((band.start - rows.start) / height) as usize;
+            let bucket = (geometry.band(first) - geometry.band(rows.start)) as usize;
             let places = here.iter().map(|&line| (u64::from(line) - band.start) as u16);
             buckets.add(bucket, column, places, bytes)?;
         }
@@ -186,52 +187,106 @@ fn add_column(
 }
 
 impl Bands {
-    /// Gives the cells of a band in order. Returns whether they were taken.
+    /// Gives the cells of a band in order. Returns whether they were taken. `rising` says whether columns come in rising
+    /// order.
     fn read(
         &mut self,
         bucket: usize,
         rows: Range<u64>,
+        rising: bool,
         geometry: &Geometry,
         budget: &Budget,
         put: &mut Put<'_, Ordered>,
     ) -> Result<bool> {
-        let extent = geometry.tile.1;
         // As they come, in rows, and what orders them.
         let each = 2 * (2 + geometry.size) as u64 + 4;
         let most = (budget.part() / each) as usize;
-        let height = (rows.end - rows.start) as usize;
         let Self { buckets, group, .. } = self;
-        let (mut tile, mut tile_start) = (0, 0);
-        let mut records: Option<Records> = None;
-        loop {
-            let Some(record) = records.as_ref().and_then(Records::first) else {
-                records = buckets.take(bucket)?;
-                if records.is_none() {
-                    break;
-                }
-                continue;
-            };
-            let found = u64::from(record.line) / extent;
-            if found != tile {
-                // Space tiles are given whole; the next will be about as large as the last.
-                let entries = group.places.len();
-                if entries > 0
-                    && 2 * entries - tile_start > most
-                    && !put(group.take(&rows, height, geometry))
-                {
+        let mut whole = WholeTiles { group, tile: 0, tile_start: 0, most, rows, geometry };
+        if rising {
+            if !whole.add_all(buckets, bucket, put)? {
+                return Ok(false);
+            }
+        } else {
+            let mut tiles = by_tiles(buckets, bucket, geometry, budget)?;
+            for tile in 0..geometry.tiles() as usize {
+                if !whole.add_all(&mut tiles, tile, put)? {
                     return Ok(false);
                 }
-                (tile, tile_start) = (found, group.places.len());
             }
-            group.add(&record);
-            if let Some(records) = &mut records {
+        }
+        Ok(whole.group.places.is_empty() || whole.give(put))
+    }
+}
+
+/// Sorts the cells of a band by space tiles.
+fn by_tiles(
+    buckets: &mut Buckets,
+    bucket: usize,
+    geometry: &Geometry,
+    budget: &Budget,
+) -> Result<Buckets> {
+    let count = geometry.tiles() as usize;
+    let mut tiles = Buckets::new(count, geometry.size, budget.part(), budget.tmpdir());
+    while let Some(mut records) = buckets.take(bucket)? {
+        while let Some(record) = records.first() {
+            let tile = (u64::from(record.line) / geometry.tile.1) as usize;
+            let places = record.places.iter().map(|&place| u16::from_le_bytes(place));
+            tiles.add(tile, record.line, places, record.values)?;
+            records.skip();
+        }
+    }
+    Ok(tiles)
+}
+
+/// Gives cells, which come space tile by space tile, in groups of whole ones.
+struct WholeTiles<'a> {
+    group: &'a mut Group,
+    tile: u64,
+    tile_start: usize,
+    /// How many entries a group has at the most, where a space tile has no more.
+    most: usize,
+    rows: Range<u64>,
+    geometry: &'a Geometry,
+}
+
+impl WholeTiles<'_> {
+    /// Adds the cells of a bucket. Returns whether all that was given was taken.
+    fn add_all(
+        &mut self,
+        buckets: &mut Buckets,
+        bucket: usize,
+        put: &mut Put<'_, Ordered>,
+    ) -> Result<bool> {
+        while let Some(mut records) = buckets.take(bucket)? {
+            while let Some(record) = records.first() {
+                if !self.add(&record, put) {
+                    return Ok(false);
+                }
                 records.skip();
             }
         }
-        if group.places.is_empty() {
-            return Ok(true);
+        Ok(true)
+    }
+
+    fn add(&mut self, record: &Record<'_>, put: &mut Put<'_, Ordered>) -> bool {
+        let found = u64::from(record.line) / self.geometry.tile.1;
+        if found != self.tile {
+            // The next will be about as large as the last.
+            let entries = self.group.places.len();
+            let full = entries > 0 && 2 * entries - self.tile_start > self.most;
+            if full && !self.give(put) {
+                return false;
+            }
+            (self.tile, self.tile_start) = (found, self.group.places.len());
         }
-        Ok(put(group.take(&rows, height, geometry)))
+        self.group.add(record);
+        true
+    }
+
+    fn give(&mut self, put: &mut Put<'_, Ordered>) -> bool {
+        let height = (self.rows.end - self.rows.start) as usize;
+        put(self.group.take(&self.rows, height, self.geometry))
     }
 }
 
@@ -314,36 +369,48 @@ mod tests {
         fn a_transpose_in_little_memory_is_the_naive_one(
             entries in proptest::collection::vec(
                 proptest::collection::vec((0u32..3000, any::<u16>()), 0..400), 1..60),
-            height in 1u64..400, extent in 1u64..70, spill in any::<bool>(), first in 0u64..4,
+            height in 1u64..400, extent in 1u64..70, spill in any::<bool>(), skipped in 0u64..4,
+            first in 0u64..500, numbers in proptest::collection::vec(any::<u32>(), 60), same in any::<bool>(),
         ) {
             let folder = tempfile::tempdir().unwrap();
             let memory = if spill { 1 << 14 } else { 1 << 24 };
             let resources = Resources { memory, tmpdir: Some(folder.path().to_owned()) };
             let budget = Budget::new(&resources, &Uri::parse("nowhere").unwrap(), 0);
-            let geometry = geometry((height, extent), entries.len() as u64);
-            let rows = first * height..3000;
+            let geometry = Geometry { first, ..geometry((height, extent), 2 * entries.len() as u64) };
+            // Every column another one, in any order.
+            let mut order: Vec<u32> = (0..entries.len() as u32).collect();
+            if !same {
+                order.sort_by_key(|&column| numbers[column as usize]);
+            }
+            let renumbered = Renumbered::new(order.iter().map(|&column| 2 * column).collect());
+            let rows = geometry.band_start(geometry.band(0) + skipped)..3000;
             prop_assume!(rows.start < rows.end);
-            let count_of_bands = (rows.end - rows.start).div_ceil(height) as usize;
+            let base = geometry.band(rows.start);
+            let count_of_bands = (geometry.band(rows.end - 1) - base + 1) as usize;
             let mut buckets = Buckets::new(count_of_bands, 2, budget.kept(), budget.tmpdir());
             let mut placed = Placed::new();
             let mut count = 0;
             for (column, entries) in entries.iter().enumerate() {
+                let column = renumbered.get(column as u32).unwrap();
                 for &(row, value) in entries.iter().filter(|entry| rows.contains(&u64::from(entry.0))) {
-                    place(&geometry, u64::from(row), column as u64, value, &mut placed);
+                    place(&geometry, first + u64::from(row), u64::from(column), value, &mut placed);
                     count += 1;
                 }
                 let lines: Vec<u32> = entries.iter().map(|entry| entry.0).collect();
                 let values: Vec<u8> = entries.iter().flat_map(|entry| entry.1.to_le_bytes()).collect();
-                add_column(&mut buckets, &rows, height, column as u32, &lines, &values, 2).unwrap();
+                add_column(&mut buckets, &rows, &geometry, column, &lines, &values).unwrap();
             }
             prop_assert!(spill || buckets.spilled() == 0);
             prop_assert!(!spill || buckets.spilled() > 0 || count < (1 << 14) + count_of_bands * 300);
             let mut bands = Bands { rows: rows.clone(), buckets, group: Group::default() };
             let mut blocks = Vec::new();
-            for (bucket, start) in rows.clone().step_by(height as usize).enumerate() {
-                let band = start..(start + height).min(rows.end);
+            let mut start = rows.start;
+            while start < rows.end {
+                let end = geometry.band_end(start).min(rows.end);
+                let bucket = (geometry.band(start) - base) as usize;
                 let mut put = |block| { blocks.push(block); true };
-                bands.read(bucket, band, &geometry, &budget, &mut put).unwrap();
+                bands.read(bucket, start..end, renumbered.is_rising(), &geometry, &budget, &mut put).unwrap();
+                start = end;
             }
             prop_assert_eq!(blocks.iter().map(|block| block.looked_at).sum::<u64>(), count as u64);
             prop_assert_eq!(cells(blocks), expected(placed));

@@ -10,6 +10,7 @@ use vacuole_anndata::DenseArray;
 use super::block::{Block, Geometry, Ordered};
 use super::budget::Budget;
 use super::cells;
+use super::place::Renumbered;
 use super::strips::Strips;
 use crate::error::{Error, Result};
 use vacuole_soma::ahead::{Put, ahead};
@@ -19,12 +20,20 @@ use vacuole_soma::ahead::{Put, ahead};
 pub(super) struct DenseRows<'a> {
     array: &'a DenseArray,
     geometry: Geometry,
+    columns: Renumbered,
+    /// Values of a row.
+    width: u64,
     strips: Option<Strips>,
 }
 
 impl<'a> DenseRows<'a> {
-    pub(super) fn new(array: &'a DenseArray, geometry: Geometry) -> Self {
-        Self { array, geometry, strips: None }
+    pub(super) fn new(
+        array: &'a DenseArray,
+        width: u64,
+        geometry: Geometry,
+        columns: Renumbered,
+    ) -> Self {
+        Self { array, geometry, columns, width, strips: None }
     }
 
     /// Reads rows from the edge of a space tile on, as blocks in order.
@@ -36,8 +45,8 @@ impl<'a> DenseRows<'a> {
         budget: &Budget,
         put: &mut Put<'_, Ordered>,
     ) -> Result<()> {
-        let (geometry, array) = (self.geometry, self.array);
-        let (height, width) = (geometry.tile.0, geometry.width);
+        let (geometry, array, renumbered) = (self.geometry, self.array, &self.columns);
+        let width = self.width;
         if width == 0 {
             return Ok(());
         }
@@ -69,13 +78,15 @@ impl<'a> DenseRows<'a> {
             |(read, values)| {
                 let mut start = read.start;
                 while start < read.end && wanted {
-                    let band = start - (start - rows.start) % height;
-                    let end = (band + height).min(read.end);
+                    let band = geometry.band_start(geometry.band(start)).max(rows.start);
+                    let band_end = geometry.band_end(start);
+                    let end = band_end.min(read.end);
                     let part = (start - read.start) * width..(end - read.start) * width;
                     let length = (part.end - part.start) as usize;
                     let part = values.slice(part.start as usize, length);
-                    add(strips, start - band, &part, &geometry, budget)?;
-                    if end == (band + height).min(rows.end) {
+                    let part = Part { first_row: start - band, values: &part, width };
+                    add(strips, part, renumbered, &geometry, budget)?;
+                    if end == band_end.min(rows.end) {
                         wanted = strips.drain(band, put)?;
                     }
                     start = end;
@@ -88,27 +99,36 @@ impl<'a> DenseRows<'a> {
     /// The most bytes that may be spilled.
     pub(super) fn spilled(&self, rows: u64, budget: &Budget) -> u64 {
         let rows = rows.min(self.geometry.tile.0);
-        let cells = rows.saturating_mul(self.geometry.width);
+        let cells = rows.saturating_mul(self.width);
         Strips::spilled(&self.geometry, rows, cells, budget)
     }
+}
+
+/// Some rows.
+struct Part<'a> {
+    /// The first one, counted from that of the space tiles.
+    first_row: u64,
+    values: &'a ArrayRef,
+    /// Values of a row.
+    width: u64,
 }
 
 /// Adds the values of rows that are not zero, some rows on each thread.
 fn add(
     strips: &mut Strips,
-    first_row: u64,
-    values: &ArrayRef,
+    part: Part<'_>,
+    columns: &Renumbered,
     geometry: &Geometry,
     budget: &Budget,
 ) -> Result<()> {
-    let float = values.data_type().is_floating();
-    let (width, size) = (geometry.width as usize, geometry.size);
+    let float = part.values.data_type().is_floating();
+    let (width, size) = (part.width as usize, geometry.size);
     let row_bytes = width * size;
-    let bytes = cells::of_array(values);
+    let bytes = cells::of_array(part.values);
     // What is found takes at most thrice as much as what is looked at.
     let share = budget.part() as usize / 8 / rayon::current_num_threads();
     let rows = (share / row_bytes.max(1)).clamp(1, 64);
-    let mut row = first_row;
+    let mut row = part.first_row;
     for bytes in bytes.data.chunks(rows * row_bytes * rayon::current_num_threads()) {
         let found: Vec<_> = bytes
             .par_chunks(rows * row_bytes)
@@ -120,6 +140,7 @@ fn add(
             })
             .collect();
         for mut block in found {
+            block.columns = columns.apply(block.columns)?;
             block.first_row = row;
             let rows = block.indptr.len() as u64 - 1;
             row += rows;
@@ -190,7 +211,8 @@ mod tests {
             let geometry = geometry((rows.max(1) as u64, extent), width as u64);
             let mut strips = Strips::new(&geometry, &budget);
             let array: ArrayRef = Arc::new(UInt16Array::from(values.to_vec()));
-            add(&mut strips, 0, &array, &geometry, &budget).unwrap();
+            let part = Part { first_row: 0, values: &array, width: width as u64 };
+            add(&mut strips, part, &Renumbered::default(), &geometry, &budget).unwrap();
             let mut blocks = Vec::new();
             strips.drain(0, &mut |block| { blocks.push(block); true }).unwrap();
             let mut placed = Placed::new();

@@ -22,7 +22,8 @@ pub(crate) fn write_frame(target: &Target<'_>, frame: &FrameContents) -> Result<
         let cells: Vec<_> =
             columns.iter().map(|column| cells::of_array(column).nullable(column)).collect();
         let attributes: Vec<FieldData<'_>> = cells.iter().map(|cells| cells.field()).collect();
-        let ids: Vec<u8> = (start as i64..end as i64).flat_map(i64::to_le_bytes).collect();
+        let ids = (frame.first_row + start) as i64..(frame.first_row + end) as i64;
+        let ids: Vec<u8> = ids.flat_map(i64::to_le_bytes).collect();
         let ids = FieldData { data: &ids, ..FieldData::default() };
         let tile = encode_tile(&target.array.schema, end - start, &attributes, &[ids]);
         sink.push(in_object(tile, &target.array.path)?)?;

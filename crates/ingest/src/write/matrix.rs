@@ -29,11 +29,17 @@ const DENSE_UNIT_VALUES: u64 = 1 << 27;
 /// Cuts the rows of a matrix into units, at the edges of space tiles, and says how many values each has. Of
 /// matrices stored by column that is what it would have if its rows were all alike: to count them, all of it
 /// would have to be read.
-pub(crate) fn plan_rows(schema: &ArraySchema, matrix: &Matrix) -> Result<Vec<(Range<u64>, u64)>> {
+pub(crate) fn plan_rows(
+    schema: &ArraySchema,
+    contents: &MatrixContents,
+) -> Result<Vec<(Range<u64>, u64)>> {
+    let matrix = &contents.matrix;
     let (rows, width) = matrix.shape();
-    let extent = tile_extents(schema).0;
-    let bands = rows.div_ceil(extent);
-    let edge = |band: u64| (band * extent).min(rows);
+    if rows == 0 {
+        return Ok(Vec::new());
+    }
+    let geometry = geometry_of(schema, contents);
+    let edge = |band: u64| geometry.band_start(band).min(rows);
     let (before, most): (Box<dyn Fn(u64) -> u64>, u64) = match matrix {
         Matrix::Dense(_) => (Box::new(move |row| row * width), DENSE_UNIT_VALUES),
         Matrix::Sparse(matrix) if matrix.format() == SparseFormat::Csr => {
@@ -46,7 +52,7 @@ pub(crate) fn plan_rows(schema: &ArraySchema, matrix: &Matrix) -> Result<Vec<(Ra
         }
     };
     let mut units: Vec<(Range<u64>, u64)> = Vec::new();
-    for band in 0..bands {
+    for band in geometry.band(0)..=geometry.band(rows - 1) {
         let (start, end) = (edge(band), edge(band + 1));
         let count = before(end) - before(start);
         match units.last_mut() {
@@ -87,24 +93,22 @@ impl<'a> MatrixReader<'a> {
         until: u64,
         budget: &'a Budget,
     ) -> Result<Self> {
-        let schema = &array.schema;
-        let geometry = Geometry {
-            tile: tile_extents(schema),
-            width: width_of(schema),
-            size: value_size(schema),
-            add: adder(schema),
-        };
+        let geometry = geometry_of(&array.schema, contents);
+        let columns = contents.columns.clone();
         let (height, extent) = geometry.tile;
         if height > STRIP || extent > STRIP {
             let message = format!("expected space tiles of at most {STRIP} rows and columns");
             return Err(Error::Unfit { object: array.path.clone(), message });
         }
         let stored = match &contents.matrix {
-            Matrix::Dense(array) => Stored::Dense(DenseRows::new(array, geometry)),
-            Matrix::Sparse(matrix) if matrix.format() == SparseFormat::Csr => {
-                Stored::Rows(Rows::open(matrix, geometry)?)
+            Matrix::Dense(array) => {
+                let width = contents.matrix.shape().1;
+                Stored::Dense(DenseRows::new(array, width, geometry, columns))
             }
-            Matrix::Sparse(matrix) => Stored::Columns(Columns::open(matrix, geometry)?),
+            Matrix::Sparse(matrix) if matrix.format() == SparseFormat::Csr => {
+                Stored::Rows(Rows::open(matrix, geometry, columns)?)
+            }
+            Matrix::Sparse(matrix) => Stored::Columns(Columns::open(matrix, geometry, columns)?),
         };
         Ok(Self { contents, budget, rows: contents.matrix.shape().0, until, duplicates: 0, stored })
     }
@@ -171,6 +175,16 @@ pub(crate) fn write_matrix(
     let written = !sink.is_empty();
     sink.finish()?;
     Ok(written)
+}
+
+fn geometry_of(schema: &ArraySchema, contents: &MatrixContents) -> Geometry {
+    Geometry {
+        tile: tile_extents(schema),
+        width: width_of(schema),
+        first: contents.first_row,
+        size: value_size(schema),
+        add: adder(schema),
+    }
 }
 
 /// The extents of space tiles in rows and columns.

@@ -15,6 +15,7 @@ mod dense;
 mod dense_rows;
 mod frame;
 mod matrix;
+mod place;
 mod rows;
 mod spill;
 mod strips;
@@ -23,6 +24,7 @@ pub(crate) use budget::Budget;
 pub(crate) use dense::write_dense;
 pub(crate) use frame::write_frame;
 pub(crate) use matrix::{MatrixReader, plan_rows, write_matrix};
+pub(crate) use place::Renumbered;
 
 use vacuole_soma::FragmentSink;
 use vacuole_soma::create::WriteStamp;

@@ -7,6 +7,7 @@ use vacuole_anndata::SparseMatrix;
 use super::block::{Block, Geometry, Ordered};
 use super::budget::Budget;
 use super::cells;
+use super::place::Renumbered;
 use super::strips::Strips;
 use crate::error::Result;
 use vacuole_soma::ahead::{Put, ahead};
@@ -20,11 +21,16 @@ pub(super) struct Rows<'a> {
     matrix: &'a SparseMatrix,
     indptr: Vec<u64>,
     geometry: Geometry,
+    columns: Renumbered,
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn open(matrix: &'a SparseMatrix, geometry: Geometry) -> Result<Self> {
-        Ok(Self { matrix, indptr: matrix.indptr()?, geometry })
+    pub(super) fn open(
+        matrix: &'a SparseMatrix,
+        geometry: Geometry,
+        columns: Renumbered,
+    ) -> Result<Self> {
+        Ok(Self { matrix, indptr: matrix.indptr()?, geometry, columns })
     }
 
     /// Reads rows from the edge of a space tile on, as blocks in order.
@@ -34,10 +40,9 @@ impl<'a> Rows<'a> {
         budget: &Budget,
         put: &mut Put<'_, Ordered>,
     ) -> Result<()> {
-        let height = self.geometry.tile.0;
         let mut start = rows.start;
         while start < rows.end {
-            let next = |end: u64| (end + height).min(rows.end);
+            let next = |end: u64| self.geometry.band_end(end).min(rows.end);
             let mut end = next(start);
             let wanted = if self.bytes(start..end) > budget.block() {
                 self.read_band(start..end, budget, put)?
@@ -60,9 +65,10 @@ impl<'a> Rows<'a> {
 
     /// The most bytes that may be spilled.
     pub(super) fn spilled(&self, rows: Range<u64>, budget: &Budget) -> u64 {
-        let height = self.geometry.tile.0;
-        let bands = rows.clone().step_by(height.max(1) as usize);
-        let bands = bands.map(|start| start..(start + height).min(rows.end));
+        let starts =
+            std::iter::successors(Some(rows.start), |&row| Some(self.geometry.band_end(row)));
+        let starts = starts.take_while(|&start| start < rows.end);
+        let bands = starts.map(|start| start..self.geometry.band_end(start).min(rows.end));
         let large = bands.filter(|band| self.bytes(band.clone()) > budget.block());
         large
             .map(|band| {
@@ -100,7 +106,7 @@ impl<'a> Rows<'a> {
         Ok(Block {
             first_row: rows.start,
             indptr: indptr.unwrap_or_default().to_vec(),
-            columns: columns?,
+            columns: self.columns.apply(columns?)?,
             values: cells::into_buffer(values?),
         })
     }

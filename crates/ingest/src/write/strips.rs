@@ -55,8 +55,10 @@ impl Strips {
         added
     }
 
-    /// Gives back the cells in order, and begins anew. Returns whether they were taken.
+    /// Gives back the cells in order, and begins anew: `first_row` is the matrix's row that the first was counted from.
+    /// Returns whether they were taken.
     pub(super) fn drain(&mut self, first_row: u64, put: &mut Put<'_, Ordered>) -> Result<bool> {
+        let first_row = self.geometry.first + first_row;
         let mut builder = OrderedBuilder::default();
         for tile in 0..self.geometry.tiles() {
             let first_column = (tile * self.geometry.tile.1) as u32;

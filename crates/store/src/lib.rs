@@ -8,6 +8,7 @@ mod checksum;
 mod error;
 mod listed;
 mod local;
+mod memory;
 mod s3;
 pub mod transfer;
 mod uri;
@@ -20,6 +21,7 @@ pub use checksum::Algorithm;
 pub use error::{Error, ErrorKind, Result};
 pub use listed::ListedStore;
 pub use local::LocalStore;
+pub use memory::MemoryStore;
 pub use s3::{Listed, ObjectInfo, Page, S3Options, S3Store, Unfinished, configure, doctor};
 pub use uri::Uri;
 

@@ -50,6 +50,15 @@ pub(super) fn failed(
         "AccessDenied" | "AllAccessDisabled" | "Forbidden" => {
             return denied(object, doing, bucket, &said);
         }
+        // Said with a 403, though nobody's rights are at fault.
+        "InvalidObjectState" | "ObjectNotInActiveTierError" => {
+            return new(
+                ErrorKind::Unsupported,
+                format!(
+                    "it is in an archive ({said}); ask for it by `aws s3api restore-object`, and run the same command again when it is there, which may take hours"
+                ),
+            );
+        }
         "RequestTimeTooSkewed" => {
             return new(
                 ErrorKind::PermissionDenied,

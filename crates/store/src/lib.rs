@@ -22,6 +22,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use listed::ListedStore;
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+#[doc(hidden)]
+pub use s3::fuzzed;
 pub use s3::{Listed, ObjectInfo, Page, S3Options, S3Store, Unfinished, configure, doctor};
 pub use uri::Uri;
 

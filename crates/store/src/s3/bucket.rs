@@ -21,9 +21,6 @@ use super::renewal::Renewal;
 use super::runtime;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long to wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
-
 const STORAGE_CLASS: &str = "x-amz-storage-class";
 /// What `object_store` calls the two.
 const ENCRYPTION: &str = "aws_server_side_encryption";
@@ -57,6 +54,8 @@ pub(crate) struct Bucket {
     pub(crate) endpoint: String,
     /// Whose credentials are used, for messages.
     pub(crate) identity: String,
+    /// How often a request is sent that fails in passing.
+    pub(crate) tries: u32,
     /// Whether it is known that the server keeps an object that was not to be replaced.
     conditional: AtomicBool,
 }
@@ -97,15 +96,15 @@ impl Bucket {
 
     async fn connect(name: &str, options: &S3Options) -> Result<Self> {
         let place = Place::find(name, options).await?;
-        let client = ClientOptions::new()
-            .with_connect_timeout(options.connect_timeout.unwrap_or(CONNECT))
-            // Deadlines are those of `http`, which grow with what is sent.
-            .with_timeout_disabled();
+        let mut connector = PatientConnector::default();
+        if let Some(timeout) = options.connect_timeout {
+            connector.connecting = timeout;
+        }
         let hint = place.region.clone().unwrap_or(ANY_REGION.to_owned());
         let (endpoint, region) = match place.is_custom {
             true => (place.endpoint.clone(), hint),
             false => {
-                let region = discover(name, &hint, &client).await?;
+                let region = discover(name, &hint, &connector).await?;
                 (aws_endpoint(&region), region)
             }
         };
@@ -119,24 +118,27 @@ impl Bucket {
         let payer = options.requester_pays.unwrap_or_else(|| {
             env("AWS_REQUEST_PAYER").is_some_and(|payer| payer.eq_ignore_ascii_case("requester"))
         });
-        let client = client.with_allow_http(endpoint.starts_with("http://"));
+        let allow_http = endpoint.starts_with("http://");
         let connector = PatientConnector {
+            allow_http,
             silence: options.request_timeout,
             renewal: (!place.is_static).then(|| Renewal {
                 credentials: Arc::clone(&place.chain.credentials),
                 region: region.clone(),
             }),
+            ..connector
         };
         let object = format!("s3://{name}");
         let cannot = |error| failure::unexpected(&object, "cannot be opened", &error);
-        let http = connector.connect(&client).map_err(cannot)?;
+        let http = connector.connect().map_err(cannot)?;
+        let tries = options.tries.unwrap_or(TRIES);
         let builder = AmazonS3Builder::new()
             .with_bucket_name(name)
             .with_region(region.clone())
             .with_endpoint(url.clone())
             .with_virtual_hosted_style_request(virtual_host)
             .with_request_payer(payer)
-            .with_client_options(client)
+            .with_client_options(ClientOptions::new().with_allow_http(allow_http))
             .with_http_connector(Connected(http.clone()))
             .with_checksum_algorithm(Checksum::SHA256)
             .with_retry(RetryConfig {
@@ -145,7 +147,7 @@ impl Bucket {
                     max_backoff: Duration::from_secs(5),
                     base: 2.,
                 },
-                max_retries: options.tries.unwrap_or(TRIES) as usize - 1,
+                max_retries: tries as usize - 1,
                 retry_timeout: RETRIED,
             });
         let encryption = [(ENCRYPTION, &options.encryption), (KMS_KEY_ID, &options.kms_key_id)];
@@ -182,6 +184,7 @@ impl Bucket {
             written_with,
             endpoint,
             identity: place.identity,
+            tries,
             conditional: AtomicBool::new(!is_custom),
         })
     }
@@ -279,10 +282,10 @@ fn identify(options: &S3Options, chain: &Chain) -> Result<(Option<AwsCredentialP
 }
 
 /// The region of a bucket at AWS, which tells it to anybody.
-async fn discover(name: &str, hint: &str, client: &ClientOptions) -> Result<String> {
+async fn discover(name: &str, hint: &str, connector: &PatientConnector) -> Result<String> {
     let object = format!("s3://{name}");
-    let http = PatientConnector::default()
-        .connect(client)
+    let http = connector
+        .connect()
         .map_err(|error| failure::unexpected(&object, "cannot be opened", &error))?;
     region_at(&http, &object, name, &aws_endpoint(hint))
         .await
@@ -405,11 +408,11 @@ mod tests {
 
     #[test]
     fn a_bucket_tells_its_region_in_whatever_answer() {
-        let options = ClientOptions::new().with_allow_http(true);
+        let connector = PatientConnector { allow_http: true, ..PatientConnector::default() };
         let ask = |answer| {
             let (endpoint, thread) = answer_once(answer);
             let found = runtime::wait(async {
-                let http = PatientConnector::default().connect(&options).unwrap();
+                let http = connector.connect().unwrap();
                 region_at(&http, "s3://b", "b", &endpoint).await
             });
             assert!(thread.join().unwrap().starts_with("HEAD /b HTTP/1.1\r\n"));

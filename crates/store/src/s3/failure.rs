@@ -186,18 +186,6 @@ pub(super) fn tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     rest.split_once(&format!("</{name}>")).map(|(found, _)| found.trim())
 }
 
-/// What each of the elements of a name holds.
-pub(super) fn elements<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let (_, after) = rest.split_once(&begin)?;
-        let (found, next) = after.split_once(&end)?;
-        rest = next;
-        Some(found)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,8 @@ pub(crate) mod call;
 mod chain;
 pub mod doctor;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzed;
 mod http;
 pub(crate) mod listing;
 mod mark;
@@ -18,7 +20,7 @@ mod options;
 mod ranges;
 mod renewal;
 pub(crate) mod runtime;
-mod unfinished;
+pub(crate) mod unfinished;
 mod upload;
 mod xml;
 

@@ -339,7 +339,7 @@ impl Shared {
     ) -> Result<Vec<u8>> {
         let mut hasher = Hasher::new(algorithm);
         let mut at = range.start;
-        let mut attempts = Attempts::new();
+        let mut attempts = Attempts::new(&self.bucket);
         let name = object(&self.bucket, &download.key);
         while at < range.end {
             let version = download.version.as_deref();
@@ -428,7 +428,7 @@ async fn whole(
     size: u64,
 ) -> Result<(Bytes, ObjectInfo)> {
     let name = object(bucket, &download.key);
-    let mut attempts = Attempts::new();
+    let mut attempts = Attempts::new(bucket);
     loop {
         let version = download.version.as_deref();
         let call = objects::get(bucket, &download.key, version, None, e_tag);

@@ -60,6 +60,10 @@ fn main() -> Result {
         "private_document",
         &vacuole_soma::private::encode("digests", &BTreeMap::<String, u8>::new()),
     )?;
+    opening()?;
+    for answer in ANSWERS {
+        put("s3_answer", answer.as_bytes())?;
+    }
     for text in [
         "a > 5 and (u in [1, 2] or not f <= 0.5)",
         "s == 'x' and c != \"y\" or b == True",
@@ -70,6 +74,38 @@ fn main() -> Result {
     pipelines()?;
     sparse_fragment()?;
     dense_fragment()
+}
+
+const ANSWERS: [&str; 5] = [
+    "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>&lt;no&#62;</Message></Error>",
+    "<ListBucketResult xmlns=\"x\"><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
+     <NextContinuationToken>t</NextContinuationToken><Contents><Key>a%2F+b</Key><Size>5</Size>\
+     <LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;0&quot;</ETag></Contents>\
+     <CommonPrefixes><Prefix>c/</Prefix></CommonPrefixes></ListBucketResult>",
+    "<ListVersionsResult><IsTruncated>true</IsTruncated><NextKeyMarker>k</NextKeyMarker>\
+     <Version><Key>k</Key><VersionId>v</VersionId><IsLatest>true</IsLatest></Version>\
+     <DeleteMarker><Key>k</Key></DeleteMarker></ListVersionsResult>",
+    "<ListPartsResult><Part><PartNumber>1</PartNumber><Size>8388608</Size><ETag>\"x\"</ETag>\
+     <ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME></Part></ListPartsResult>",
+    "<ListMultipartUploadsResult><Upload><Key><![CDATA[a&b]]></Key><UploadId>u</UploadId></Upload>\
+     </ListMultipartUploadsResult>",
+];
+
+/// Whole, and as the list and the bytes of which the target makes one.
+fn opening() -> Result {
+    let files = serde_json::json!([
+        {"path": "a/b", "size": 3, "md5": "900150983cd24fb0d6963f7d28e17f72"},
+        {"path": "c", "size": 0, "md5": "d41d8cd98f00b204e9800998ecf8427e"},
+    ]);
+    let body = b"abc";
+    let index = serde_json::json!({ "xxh3": vacuole_soma::private::digest(body), "files": files });
+    put("opening", &[&vacuole_soma::private::encode("opening", &index)[..], body].concat())?;
+    let mut pieces = Vec::new();
+    for piece in [files.to_string().as_bytes(), body] {
+        pieces.extend_from_slice(&u16::try_from(piece.len())?.to_le_bytes());
+        pieces.extend_from_slice(piece);
+    }
+    put("opening", &pieces)
 }
 
 fn condition() -> Result<Vec<u8>> {

@@ -19,6 +19,7 @@ Faults, of the n-th request and following that fit a rule:
 `short`                     half of the answer's body, with a Content-Length that says that is all
 `corrupt`                   a byte in the middle of the answer's body is another
 `corrupt-upload`            a byte in the middle of the request's body is another
+`break-upload`, `choke`     half of the request's body is read; then the connection is reset, or nothing more is read
 `late`                      the answer comes a fiftieth of a second later
 `slow`                      the answer comes in eight pieces, over half a second
 """
@@ -39,7 +40,8 @@ ANSWERS = {
     "503": (503, ERROR.format("SlowDown")),
     "expired": (400, ERROR.format("ExpiredToken")),
 }
-FAULTS = {*ANSWERS, *"refuse silent lost lost-close reset cut stall short corrupt corrupt-upload slow late".split()}
+FAULTS = {*ANSWERS, *"refuse silent lost lost-close reset cut stall short corrupt slow late".split()}
+FAULTS |= {"corrupt-upload", "break-upload", "choke"}
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Rule:
             and self.contains in request.target
             and (self.lacks is None or self.lacks not in request.target)
             and self.header.lower() in request.head.lower()
-            and (request.body != b"" or not self.body)
+            and (request.has_body or not self.body)
         )
 
 
@@ -72,7 +74,7 @@ class Request:
     method: str
     target: str
     head: str
-    body: bytes
+    has_body: bool
     fault: str | None = None
     status: int | None = None
 
@@ -83,6 +85,17 @@ class Message:
 
     head: bytes
     body: bytes = b""
+
+    def headers(self) -> dict[bytes, bytes]:
+        lines = (line.partition(b":") for line in self.head.split(b"\r\n")[1:])
+        return {name.strip().lower(): value.strip() for name, _, value in lines}
+
+    def length(self) -> int | None:
+        """That of the body; None where it comes in chunks."""
+        headers = self.headers()
+        if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
+            return None
+        return int(headers.get(b"content-length", 0))
 
 
 class FaultProxy:
@@ -136,12 +149,21 @@ class FaultProxy:
         try:
             with client, client.makefile("rb") as reading:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                while message := read_message(reading, request=True):
+                while message := read_head(reading):
+                    request = self.choose(message)
+                    if request.fault in ("break-upload", "choke"):
+                        reading.read(message.length() // 2)
+                        if request.fault == "choke":
+                            self.hold(None)
+                        else:
+                            reset(client)
+                        return
+                    read_body(reading, message, request=True)
                     if server is None:
                         server = socket.create_connection(self.server)
                         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                         answers = server.makefile("rb")
-                    if not self.exchange(client, message, server, answers):
+                    if not self.exchange(client, request, message, server, answers):
                         return
         except OSError:
             pass  # one of the two has gone
@@ -152,7 +174,7 @@ class FaultProxy:
     def choose(self, message: Message) -> Request:
         head = message.head.decode("latin-1")
         method, target, _ = head.split(" ", 2)
-        request = Request(method, unquote(target), head, message.body)
+        request = Request(method, unquote(target), head, message.length() != 0)
         with self.lock:
             self.requests.append(request)
             for rule in self.rules:
@@ -162,13 +184,10 @@ class FaultProxy:
                         rule.hit += 1
                         request.fault = rule.fault
                         break
-        # What is kept is for counting.
-        request.body = b""
         return request
 
-    def exchange(self, client, message: Message, server, answers) -> bool:
+    def exchange(self, client, request: Request, message: Message, server, answers) -> bool:
         """One request and its answer. Returns whether the connection goes on."""
-        request = self.choose(message)
         fault = request.fault
         if fault in ANSWERS:
             request.status, text = ANSWERS[fault]
@@ -185,9 +204,11 @@ class FaultProxy:
         if fault == "corrupt-upload":
             body = corrupted(body)
         server.sendall(message.head + body)
-        answer = read_message(answers, request=False, no_body=request.method == "HEAD")
+        answer = read_head(answers)
         if answer is None:
             return False
+        if request.method != "HEAD":
+            read_body(answers, answer, request=False)
         request.status = int(answer.head.split(b" ", 2)[1])
         half = len(answer.body) // 2
         match fault:
@@ -220,7 +241,10 @@ class FaultProxy:
         return b"connection: close" not in answer.head.lower()
 
     def hold(self, client) -> bool:
-        """Says nothing until the client or the test has gone."""
+        """Says nothing until the client or the test has gone; without a client, reads nothing for a while."""
+        if client is None:
+            self.stopped.wait(20)
+            return False
         client.settimeout(0.1)
         while not self.stopped.is_set():
             try:
@@ -248,8 +272,8 @@ def is_length(line: bytes) -> bool:
     return line.lower().startswith(b"content-length:")
 
 
-def read_message(reading, *, request: bool, no_body: bool = False) -> Message | None:
-    """A whole message, or None at the end of the connection."""
+def read_head(reading) -> Message | None:
+    """The head of a message, or None at the end of the connection."""
     lines = []
     while True:
         line = reading.readline()
@@ -257,19 +281,20 @@ def read_message(reading, *, request: bool, no_body: bool = False) -> Message | 
             return None
         lines.append(line)
         if line == b"\r\n":
-            break
-    message = Message(b"".join(lines))
-    status = b"" if request else lines[0].split(b" ", 2)[1]
-    if no_body or status in (b"204", b"304") or status.startswith(b"1"):
-        return message
-    names = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines[1:-1])}
-    if names.get(b"transfer-encoding", b"").lower() == b"chunked":
+            return Message(b"".join(lines))
+
+
+def read_body(reading, message: Message, *, request: bool) -> None:
+    status = b"" if request else message.head.split(b" ", 2)[1]
+    if status in (b"204", b"304") or status.startswith(b"1"):
+        return
+    length = message.length()
+    if length is None:
         message.body = read_chunks(reading)
-    elif b"content-length" in names:
-        message.body = reading.read(int(names[b"content-length"]))
-    elif not request:
+    elif length or request or b"content-length" in message.headers():
+        message.body = reading.read(length)
+    else:
         message.body = reading.read()
-    return message
 
 
 def read_chunks(reading) -> bytes:

@@ -182,8 +182,11 @@ def test_another_file_begins_anew(client, data, proxy, through, tmp_path):
     program, target = through(slow), f"s3://{BUCKET}/killed/changed.bin"
     source = tmp_path / "source.bin"
     source.write_bytes(data.read_bytes())
-    kill_after(start(program, "put", source, target), 1.0)
-    assert len(notes(tmp_path)) == 1
+    process = start(program, "put", source, target)
+    while process.poll() is None and not any(note.read_text() for note in notes(tmp_path)):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL and len(notes(tmp_path)) == 1
     source.write_bytes(data.read_bytes()[::-1])
     slow.rate = None
     done = json.loads(program("bucket", "put", source, target, "--json").stdout)["objects"][0]

@@ -104,7 +104,7 @@ def test_killed_and_again(bucket, client, tmp_path):
         (source / f"{number:02}").write_bytes(os.urandom(200_000))
     there = f"s3://{BUCKET}/sync/killed/"
     for pair in ((source, there), (there, out)):
-        for seed in range(10):
+        for seed in range(20):
             process = subprocess.Popen(
                 [bucket.path, "bucket", "sync", *map(str, pair), "-q"],
                 env=bucket.environment,

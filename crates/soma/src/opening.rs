@@ -116,7 +116,11 @@ pub(crate) fn supply(store: &dyn Store) -> Result<()> {
     Ok(())
 }
 
-fn taken_apart(path: &str, bytes: &[u8]) -> Result<Vec<Supplied>> {
+/// The files that such a file holds. `path` is what errors call it.
+///
+/// # Errors
+/// As of [`private::decode`], and [`Corrupt`](ErrorKind::Corrupt) where the bytes are not those that were written.
+pub fn taken_apart(path: &str, bytes: &[u8]) -> Result<Vec<Supplied>> {
     let corrupt = |message: &str| Error::new(ErrorKind::Corrupt, path, message);
     let mut ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
     let end = ends.nth(1).ok_or_else(|| corrupt("expected two lines"))?;
@@ -132,6 +136,9 @@ fn taken_apart(path: &str, bytes: &[u8]) -> Result<Vec<Supplied>> {
             body.split_at_checked(size).ok_or_else(|| corrupt("expected more bytes"))?;
         found.push(Supplied { path, md5, bytes: bytes.into() });
         body = rest;
+    }
+    if !body.is_empty() {
+        return Err(corrupt("expected fewer bytes"));
     }
     Ok(found)
 }
@@ -172,5 +179,26 @@ mod tests {
         store.put("b", b"other").unwrap();
         let error = gather(&store, &digests, ("last", b""), "x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Checksum);
+    }
+
+    #[test]
+    fn what_a_header_does_not_fit_is_an_error() {
+        let file = |path: &str, size: u64| File { path: path.to_owned(), size, md5: String::new() };
+        let pack = |body: &[u8], files: Vec<File>| {
+            let xxh3 = private::digest(body);
+            [private::encode(OPENING, &Index { xxh3, files }), body.to_vec()].concat()
+        };
+        let kind = |bytes: &[u8]| taken_apart("x", bytes).unwrap_err().kind();
+        // Sizes that reach beyond the bytes, alone or together.
+        assert_eq!(kind(&pack(b"abc", vec![file("a", 4)])), ErrorKind::Corrupt);
+        assert_eq!(kind(&pack(b"abc", vec![file("a", u64::MAX)])), ErrorKind::Corrupt);
+        assert_eq!(kind(&pack(b"abc", vec![file("a", 2), file("b", 2)])), ErrorKind::Corrupt);
+        // Bytes that belong to no file.
+        assert_eq!(kind(&pack(b"abc", vec![file("a", 2)])), ErrorKind::Corrupt);
+        assert_eq!(kind(&private::encode("plan", &0)), ErrorKind::Corrupt);
+        // Another version of the format is told as one.
+        let newer = pack(b"", Vec::new());
+        let newer = String::from_utf8(newer).unwrap().replacen("\"vacuole\":1", "\"vacuole\":2", 1);
+        assert_eq!(kind(newer.as_bytes()), ErrorKind::Unsupported);
     }
 }

@@ -8,6 +8,7 @@ mod checksum;
 mod error;
 mod listed;
 mod local;
+mod memory;
 mod options;
 mod remote;
 mod s3;
@@ -22,8 +23,11 @@ pub use checksum::Algorithm;
 pub use error::{Error, ErrorKind, Result};
 pub use listed::ListedStore;
 pub use local::LocalStore;
+pub use memory::MemoryStore;
 pub use options::{S3Options, configure};
 pub use remote::RemoteStore;
+#[doc(hidden)]
+pub use s3::fuzzed;
 pub use s3::{Listed, ObjectInfo, Page, S3Store, Unfinished, doctor};
 pub use uri::Uri;
 

@@ -39,7 +39,8 @@ impl Uri {
     /// Parses a path, or a URI with `file://`, `s3://`, `gs://`, `az://`, `https://` or `http://`.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for any other scheme.
+    /// [`Unsupported`](ErrorKind::Unsupported) for any other scheme, [`InvalidInput`](ErrorKind::InvalidInput) for a key
+    /// with an empty part: what is below it would be another object.
     pub fn parse(text: &str) -> Result<Self> {
         if text.is_empty() {
             return Err(Error::new(ErrorKind::InvalidInput, "''", "expected a path or a URI"));
@@ -146,7 +147,16 @@ fn bucket_and_key(text: &str, rest: &str, expected: &str) -> Result<(String, Str
             format!("expected {expected} behind {scheme}://, such as {scheme}://cells/atlas");
         return Err(Error::new(ErrorKind::InvalidInput, text, message));
     }
-    Ok((bucket.to_owned(), key.trim_end_matches('/').to_owned()))
+    let key = match key.strip_suffix('/') {
+        Some(folder) if !folder.is_empty() => folder,
+        _ => key,
+    };
+    if !key.is_empty() && key.split('/').any(str::is_empty) {
+        let message = "expected a key without empty parts, found '//' or a '/' at its beginning; choose another place, or \
+                       copy the object by `vacuole bucket`, which takes any key";
+        return Err(Error::new(ErrorKind::InvalidInput, text, message));
+    }
+    Ok((bucket.to_owned(), key.to_owned()))
 }
 
 /// As it may be shown: the query and the user of a URL are left out, as they may hold keys.
@@ -202,7 +212,10 @@ mod tests {
         assert_eq!(Uri::parse("file:///a/b").unwrap(), Uri::Local("/a/b".into()));
         assert_eq!(Uri::parse("s3://b/a/b/").unwrap().to_string(), "s3://b/a/b");
         assert_eq!(Uri::parse("s3://b").unwrap().to_string(), "s3://b");
-        assert_eq!(Uri::parse("s3:///a").unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(Uri::parse("s3://b/").unwrap().to_string(), "s3://b");
+        for wrong in ["s3:///a", "s3://b/a//c", "s3://b//c", "s3://b//", "s3://b/a//"] {
+            assert_eq!(Uri::parse(wrong).unwrap_err().kind(), ErrorKind::InvalidInput, "{wrong}");
+        }
         assert_eq!(Uri::parse("file://host/a").unwrap_err().kind(), ErrorKind::InvalidInput);
         assert_eq!(Uri::parse("ftp://host/a").unwrap_err().kind(), ErrorKind::Unsupported);
         assert_eq!(Uri::parse("gs://b/a/").unwrap().to_string(), "gs://b/a");

@@ -5,9 +5,12 @@
 //! can be renewed (`Renew`), and which requests may be sent again when nobody knows whether they were done.
 
 mod body;
+mod client;
 mod endpoint;
+mod progress;
 
 use std::fmt::Debug;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,23 +18,29 @@ use async_trait::async_trait;
 use http::{Method, StatusCode};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
-    HttpResponseBody, HttpService, ReqwestConnector,
+    HttpResponseBody, HttpService,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 
 use super::cause::tag;
+use crate::options::S3Options;
 use body::Watched;
-use endpoint::Endpoint;
+use client::Client;
+use endpoint::{Endpoint, FIRST_ANSWER};
+use progress::Progress;
 
 /// How long an endpoint that has answered before may take to begin the answer to a question, which can be asked again.
 const QUESTION: Duration = Duration::from_secs(10);
 
-/// How long it may take to begin its answer where it has to change something. Losers of a race between conditional
-/// writes have been seen to wait for five seconds.
+/// How long it may take to begin its answer where it has to change something, or to take more of what it is sent. Losers
+/// of a race between conditional writes have been seen to wait for five seconds.
 const CHANGE: Duration = Duration::from_secs(30);
 
-/// The slowest upload that is waited for, in bytes per second.
-const SLOWEST: u64 = 64 << 10;
+/// How long to wait for a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The slowest first upload that is waited for at an endpoint that has never answered, in bytes per second.
+const SLOWEST: u64 = 2 << 10;
 
 /// The pauses before a request is sent again that did not arrive as it was sent.
 const AGAIN: [Duration; 3] =
@@ -54,26 +63,50 @@ pub(crate) trait Renew: Debug + Send + Sync {
 }
 
 /// Makes clients whose requests end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct PatientConnector {
+    /// How long to wait for a connection.
+    pub(crate) connecting: Duration,
+    /// Whether connections may be without TLS.
+    pub(crate) allow_http: bool,
     /// How long an endpoint that has answered before may be silent, where the user has chosen.
     pub(crate) silence: Option<Duration>,
     /// Credentials in the place of those that have ended.
     pub(crate) renewal: Option<Arc<dyn Renew>>,
 }
 
-impl HttpConnector for PatientConnector {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        // Fails where a provider is set already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = ReqwestConnector::default().connect(options)?;
+impl PatientConnector {
+    /// One that waits as the user has chosen.
+    pub(crate) fn new(options: &S3Options, allow_http: bool) -> Self {
+        Self {
+            connecting: options.connect_timeout.unwrap_or(CONNECT),
+            allow_http,
+            silence: options.request_timeout,
+            renewal: None,
+        }
+    }
+
+    /// A client with connections of its own.
+    pub(crate) fn client(&self) -> object_store::Result<HttpClient> {
+        let client = Client::new(self.connecting, self.allow_http);
+        let client = client.map_err(|error| object_store::Error::Generic {
+            store: "HTTP",
+            source: Box::new(error),
+        })?;
         Ok(HttpClient::new(Patient { client, with: self.clone() }))
+    }
+}
+
+impl HttpConnector for PatientConnector {
+    /// All options are the connector's own.
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        self.client()
     }
 }
 
 #[derive(Debug)]
 struct Patient {
-    client: HttpClient,
+    client: Client,
     with: PatientConnector,
 }
 
@@ -148,18 +181,16 @@ impl Patient {
     /// Sends a request once, or a few times where nobody has ever answered, and reads the answer unless it is an object.
     async fn exchange(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
         let endpoint = Endpoint::of(request.uri());
-        let upload = Duration::from_secs(request.body().content_length() as u64 / SLOWEST);
         let is_question = matches!(*request.method(), Method::GET | Method::HEAD);
         let chosen = if is_question { QUESTION } else { CHANGE };
         let silence = self.with.silence.unwrap_or(chosen);
-        let limit = silence + upload;
         let answer = if endpoint.has_answered() {
-            let answer = timeout(limit, self.client.execute(request.clone())).await;
-            answer.unwrap_or_else(|_| Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(limit))))
+            self.send(request, silence).await
         } else if is_question {
-            endpoint.first_answer_to_question(|| self.client.execute(request.clone())).await
+            endpoint.first_answer_to_question(|| self.send(request, FIRST_ANSWER)).await
         } else {
-            endpoint.first_answer(upload, || self.client.execute(request.clone())).await
+            let upload = Duration::from_secs(request.body().content_length() as u64 / SLOWEST);
+            endpoint.first_answer(upload, || self.send(request, FIRST_ANSWER)).await
         }?;
         endpoint.answered();
         let (parts, body) = answer.into_parts();
@@ -171,6 +202,26 @@ impl Patient {
             HttpResponseBody::from(HttpResponseBody::new(body).bytes().await?)
         };
         Ok(HttpResponse::from_parts(parts, body))
+    }
+
+    /// Sends a request, and gives it up after so much silence.
+    async fn send(
+        &self,
+        request: &HttpRequest,
+        silence: Duration,
+    ) -> Result<HttpResponse, HttpError> {
+        let progress = Arc::new(Progress::new(request.body().content_length() as u64));
+        let mut answer = pin!(self.client.send(request.clone(), Arc::clone(&progress)));
+        loop {
+            let (from, until) = progress.patience(silence);
+            match timeout_at(until, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) if progress.patience(silence).1 > until => {}
+                Err(_) => {
+                    return Err(HttpError::new(HttpErrorKind::Timeout, NoAnswer(until - from)));
+                }
+            }
+        }
     }
 }
 

@@ -15,29 +15,18 @@ mod store;
 
 use std::time::Duration;
 
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::{BackoffConfig, RetryConfig};
 
 pub use store::RemoteStore;
 pub(crate) use store::not_written;
 
 use crate::options::S3Options;
 
-/// How long to wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
-
 /// How often a request is sent, where the user has not chosen.
-const TRIES: u32 = 9;
+pub(crate) const TRIES: u32 = 9;
 
 /// Requests that began so long ago are not sent again.
 const RETRIED: Duration = Duration::from_secs(60);
-
-/// How clients connect.
-pub(crate) fn to_connect(options: &S3Options) -> ClientOptions {
-    ClientOptions::new()
-        .with_connect_timeout(options.connect_timeout.unwrap_or(CONNECT))
-        // Deadlines are those of `http`, which grow with what is sent.
-        .with_timeout_disabled()
-}
 
 /// How often requests are sent again.
 pub(crate) fn retries(options: &S3Options) -> RetryConfig {

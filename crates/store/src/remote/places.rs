@@ -5,14 +5,14 @@ mod failure;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use object_store::ObjectStore;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
+use object_store::{ClientOptions, ObjectStore};
 
 use super::http::PatientConnector;
 use super::objects::Explain;
-use super::{retries, to_connect};
+use super::retries;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{self, S3Options};
 use crate::uri::Uri;
@@ -63,10 +63,6 @@ impl Place {
     }
 }
 
-fn connector(options: &S3Options) -> PatientConnector {
-    PatientConnector { silence: options.request_timeout, renewal: None }
-}
-
 fn wrong(root: &str, error: &object_store::Error) -> Error {
     // What is wrong was found before anything was sent; the name of the client in front of it says nothing.
     let cause = std::error::Error::source(error).map_or(error.to_string(), ToString::to_string);
@@ -79,11 +75,12 @@ fn wrong(root: &str, error: &object_store::Error) -> Error {
 /// One file of a web server.
 fn web(uri: &Uri, url: &str, options: &S3Options) -> Result<Place> {
     let shown = uri.to_string();
+    // A server that was asked by https does not send us on to http.
+    let allow_http = url.starts_with("http://");
     let store = HttpBuilder::new()
         .with_url(url)
-        // A server that was asked by https does not send us on to http.
-        .with_client_options(to_connect(options).with_allow_http(url.starts_with("http://")))
-        .with_http_connector(connector(options))
+        .with_client_options(ClientOptions::new().with_allow_http(allow_http))
+        .with_http_connector(PatientConnector::new(options, allow_http))
         .with_retry(retries(options))
         .build()
         .map_err(|error| wrong(&shown, &error))?;
@@ -105,9 +102,10 @@ fn google(bucket: &str, options: &S3Options) -> Result<Place> {
     }
     let endpoint = builder.get_config_value(&GoogleConfigKey::BaseUrl);
     let endpoint = endpoint.unwrap_or_else(|| "https://storage.googleapis.com".to_owned());
+    let allow_http = endpoint.starts_with("http://");
     let store = builder
-        .with_client_options(to_connect(options).with_allow_http(endpoint.starts_with("http://")))
-        .with_http_connector(connector(options))
+        .with_client_options(ClientOptions::new().with_allow_http(allow_http))
+        .with_http_connector(PatientConnector::new(options, allow_http))
         .with_retry(retries(options))
         .build()
         .map_err(|error| wrong(&root, &error))?;
@@ -136,9 +134,10 @@ fn azure(container: &str, options: &S3Options) -> Result<Place> {
             return Err(Error::new(ErrorKind::InvalidInput, root, message));
         }
     };
+    let allow_http = endpoint.starts_with("http://");
     let store = builder
-        .with_client_options(to_connect(options).with_allow_http(endpoint.starts_with("http://")))
-        .with_http_connector(connector(options))
+        .with_client_options(ClientOptions::new().with_allow_http(allow_http))
+        .with_http_connector(PatientConnector::new(options, allow_http))
         .with_retry(retries(options))
         .build()
         .map_err(|error| wrong(&root, &error))?;

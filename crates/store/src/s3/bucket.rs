@@ -18,7 +18,7 @@ use super::renewal::Renewal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{self, S3Options};
 use crate::remote::http::{PatientConnector, Renew};
-use crate::remote::{retries, runtime, to_connect};
+use crate::remote::{TRIES, retries, runtime};
 
 const STORAGE_CLASS: &str = "x-amz-storage-class";
 /// What `object_store` calls the two.
@@ -48,6 +48,8 @@ pub(crate) struct Bucket {
     pub(crate) endpoint: String,
     /// Whose credentials are used, for messages.
     pub(crate) identity: String,
+    /// How often a request is sent that fails in passing.
+    pub(crate) tries: u32,
     /// Whether it is known that the server keeps an object that was not to be replaced.
     conditional: AtomicBool,
 }
@@ -88,12 +90,12 @@ impl Bucket {
 
     async fn connect(name: &str, options: &S3Options) -> Result<Self> {
         let place = Place::find(name, options).await?;
-        let client = to_connect(options);
+        let connector = PatientConnector::new(options, false);
         let hint = place.region.clone().unwrap_or(ANY_REGION.to_owned());
         let (endpoint, region) = match place.is_custom {
             true => (place.endpoint.clone(), hint),
             false => {
-                let region = discover(name, &hint, &client).await?;
+                let region = discover(name, &hint, &connector).await?;
                 (aws_endpoint(&region), region)
             }
         };
@@ -107,24 +109,26 @@ impl Bucket {
         let payer = options.requester_pays.unwrap_or_else(|| {
             env("AWS_REQUEST_PAYER").is_some_and(|payer| payer.eq_ignore_ascii_case("requester"))
         });
-        let client = client.with_allow_http(endpoint.starts_with("http://"));
+        let allow_http = endpoint.starts_with("http://");
         let connector = PatientConnector {
-            silence: options.request_timeout,
+            allow_http,
             renewal: (!place.is_static).then(|| {
                 let credentials = Arc::clone(&place.chain.credentials);
                 Arc::new(Renewal { credentials, region: region.clone() }) as Arc<dyn Renew>
             }),
+            ..connector
         };
         let object = format!("s3://{name}");
         let cannot = |error| failure::unexpected(&object, "cannot be opened", &error);
-        let http = connector.connect(&client).map_err(cannot)?;
+        let http = connector.client().map_err(cannot)?;
+        let tries = options.tries.unwrap_or(TRIES);
         let builder = AmazonS3Builder::new()
             .with_bucket_name(name)
             .with_region(region.clone())
             .with_endpoint(url.clone())
             .with_virtual_hosted_style_request(virtual_host)
             .with_request_payer(payer)
-            .with_client_options(client)
+            .with_client_options(ClientOptions::new().with_allow_http(allow_http))
             .with_http_connector(Connected(http.clone()))
             .with_checksum_algorithm(Checksum::SHA256)
             .with_retry(retries(options));
@@ -162,6 +166,7 @@ impl Bucket {
             written_with,
             endpoint,
             identity: place.identity,
+            tries,
             conditional: AtomicBool::new(!is_custom),
         })
     }
@@ -259,10 +264,10 @@ fn identify(options: &S3Options, chain: &Chain) -> Result<(Option<AwsCredentialP
 }
 
 /// The region of a bucket at AWS, which tells it to anybody.
-async fn discover(name: &str, hint: &str, client: &ClientOptions) -> Result<String> {
+async fn discover(name: &str, hint: &str, connector: &PatientConnector) -> Result<String> {
     let object = format!("s3://{name}");
-    let http = PatientConnector::default()
-        .connect(client)
+    let http = connector
+        .client()
         .map_err(|error| failure::unexpected(&object, "cannot be opened", &error))?;
     region_at(&http, &object, name, &aws_endpoint(hint))
         .await
@@ -385,11 +390,11 @@ mod tests {
 
     #[test]
     fn a_bucket_tells_its_region_in_whatever_answer() {
-        let options = ClientOptions::new().with_allow_http(true);
+        let connector = PatientConnector::new(&S3Options::default(), true);
         let ask = |answer| {
             let (endpoint, thread) = answer_once(answer);
             let found = runtime::wait(async {
-                let http = PatientConnector::default().connect(&options).unwrap();
+                let http = connector.client().unwrap();
                 region_at(&http, "s3://b", "b", &endpoint).await
             });
             assert!(thread.join().unwrap().starts_with("HEAD /b HTTP/1.1\r\n"));

@@ -22,9 +22,10 @@ use super::bucket::Bucket;
 use super::failure;
 use super::xml::{self, Element};
 use crate::error::{Error, ErrorKind};
+use crate::remote::cause::find;
+use crate::remote::http::Lost;
 
-/// How often a call is made again at the most, and for how long in all.
-const AGAIN: u32 = 8;
+/// For how long a call is made again in all.
 const AGAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// The pauses before that: each lasts between nothing and twice the one before, so that many that fail at once do
@@ -84,6 +85,8 @@ pub(crate) struct Refused {
     pub(crate) code: String,
     /// Whether it was not the first attempt: an earlier one may have done what was asked.
     pub(crate) repeated: bool,
+    /// Whether the call may have been done, and is not to be made again, as its answer was lost.
+    pub(crate) lost: bool,
     /// The same for people.
     pub(crate) error: Error,
 }
@@ -269,7 +272,7 @@ impl<'a> Call<'a> {
 
     /// Sends the call and reads all of the answer, which is XML or empty.
     pub(crate) async fn send(&self) -> Result<Answer, Refused> {
-        let mut attempts = Attempts::new();
+        let mut attempts = Attempts::new(self.bucket);
         loop {
             let (answer, repeated) = self.open_with(&mut attempts).await?;
             match bounded(answer.body, LONGEST_XML).await {
@@ -292,7 +295,7 @@ impl<'a> Call<'a> {
 
     /// Sends the call, and leaves the body to the caller.
     pub(crate) async fn open(&self) -> Result<Opened, Refused> {
-        Ok(self.open_with(&mut Attempts::new()).await?.0)
+        Ok(self.open_with(&mut Attempts::new(self.bucket)).await?.0)
     }
 
     /// Sends the call, and parses the answer, which must be XML with a root of the given name.
@@ -302,6 +305,7 @@ impl<'a> Call<'a> {
             status: Some(StatusCode::OK),
             code: String::new(),
             repeated: false,
+            lost: false,
             error: Error::new(
                 ErrorKind::Unsupported,
                 self.object(),
@@ -321,7 +325,8 @@ impl<'a> Call<'a> {
     async fn open_with(&self, attempts: &mut Attempts) -> Result<(Opened, bool), Refused> {
         loop {
             let repeated = attempts.made > 0;
-            let unsent = |error| Refused { status: None, code: String::new(), repeated, error };
+            let unsent =
+                |error| Refused { status: None, code: String::new(), repeated, lost: false, error };
             let request = self.request().await.map_err(unsent)?;
             match self.bucket.http.execute(request).await {
                 Ok(answer) if answer.status().is_success() => {
@@ -365,14 +370,15 @@ impl<'a> Call<'a> {
             _ => object_store::Error::Generic { store: "S3", source },
         };
         let error = failure::failed(self.bucket, &self.object(), self.doing, &error);
-        Refused { status: Some(status), code, repeated, error }
+        Refused { status: Some(status), code, repeated, lost: false, error }
     }
 
     /// The error of a call that nobody answered, or whose answer broke off.
     pub(crate) fn unanswered(&self, error: HttpError, repeated: bool) -> Refused {
+        let lost = find::<Lost>(&error).is_some();
         let error = object_store::Error::Generic { store: "S3", source: Box::new(error) };
         let error = failure::failed(self.bucket, &self.object(), self.doing, &error);
-        Refused { status: None, code: String::new(), repeated, error }
+        Refused { status: None, code: String::new(), repeated, lost, error }
     }
 }
 
@@ -399,18 +405,20 @@ fn worth_another(error: &HttpError) -> bool {
 #[derive(Debug)]
 pub(crate) struct Attempts {
     made: u32,
+    most: u32,
     begun: Instant,
 }
 
 impl Attempts {
-    pub(crate) fn new() -> Self {
-        Self { made: 0, begun: Instant::now() }
+    /// As many as the user of the bucket has chosen.
+    pub(crate) fn new(bucket: &Bucket) -> Self {
+        Self { made: 0, most: bucket.tries, begun: Instant::now() }
     }
 
     /// Waits for the next attempt; false where there have been enough.
     pub(crate) async fn more(&mut self) -> bool {
         self.made += 1;
-        if self.made > AGAIN || self.begun.elapsed() > AGAIN_WITHIN {
+        if self.made >= self.most || self.begun.elapsed() > AGAIN_WITHIN {
             return false;
         }
         sleep(pause(self.made)).await;
@@ -419,7 +427,7 @@ impl Attempts {
 
     /// After progress failures count from none again.
     pub(crate) fn reset(&mut self) {
-        *self = Self::new();
+        (self.made, self.begun) = (0, Instant::now());
     }
 }
 
@@ -439,7 +447,7 @@ async fn bounded(body: HttpResponseBody, most: usize) -> Result<Bytes, HttpError
 }
 
 /// Whether a body is the description of an error.
-fn is_error(body: &[u8]) -> bool {
+pub(super) fn is_error(body: &[u8]) -> bool {
     !body.is_empty()
         && body.len() < 64 << 10
         && body.windows(6).any(|part| part == b"<Error")

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
-use object_store::client::{ClientOptions, HttpConnector, HttpError, HttpErrorKind, HttpRequest};
+use object_store::client::{HttpError, HttpErrorKind, HttpRequest};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -317,8 +317,8 @@ async fn ask(endpoint: &str) -> Result<(http::StatusCode, Option<SystemTime>), H
     let unusable = |error: object_store::Error| {
         HttpError::new(HttpErrorKind::Unknown, Said(error.to_string()))
     };
-    let options = ClientOptions::new().with_allow_http(true).with_timeout_disabled();
-    let client = PatientConnector::default().connect(&options).map_err(unusable)?;
+    let connector = PatientConnector::new(&options::current(), true);
+    let client = connector.client().map_err(unusable)?;
     let request = http::Request::builder().method(Method::HEAD).uri(format!("{endpoint}/"));
     let request: HttpRequest = request
         .body(Vec::new().into())

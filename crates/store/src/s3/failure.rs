@@ -49,6 +49,15 @@ pub(super) fn failed(
         "AccessDenied" | "AllAccessDisabled" | "Forbidden" => {
             return denied(object, doing, bucket, &said);
         }
+        // Said with a 403, though nobody's rights are at fault.
+        "InvalidObjectState" | "ObjectNotInActiveTierError" => {
+            return new(
+                ErrorKind::Unsupported,
+                format!(
+                    "it is in an archive ({said}); ask for it by `aws s3api restore-object`, and run the same command again when it is there, which may take hours"
+                ),
+            );
+        }
         "RequestTimeTooSkewed" => {
             return new(
                 ErrorKind::PermissionDenied,
@@ -145,16 +154,4 @@ fn no_credentials(cause: &NoCredentials) -> String {
             )
         }
     }
-}
-
-/// What each of the elements of a name holds.
-pub(super) fn elements<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    let (begin, end) = (format!("<{name}>"), format!("</{name}>"));
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let (_, after) = rest.split_once(&begin)?;
-        let (found, next) = after.split_once(&end)?;
-        rest = next;
-        Some(found)
-    })
 }

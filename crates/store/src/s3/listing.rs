@@ -93,7 +93,14 @@ pub(crate) async fn page(
         }
         Next::Begin | Next::End => call,
     };
-    let answer = call.ask(root).await?;
+    let (page, next) = read(&call.ask(root).await?, query.versions);
+    // A server that names the same place again would be asked for ever.
+    let next = if next == *at { Next::End } else { next };
+    Ok((page, next))
+}
+
+/// What an answer says: the page, and the place of the next.
+pub(super) fn read(answer: &Element, versions: bool) -> (Page, Next) {
     let is_encoded = answer.get("EncodingType") == Some("url");
     let text = |text: &str| decode(text, is_encoded);
     let mut page = Page::default();
@@ -105,7 +112,7 @@ pub(crate) async fn page(
         }
     }
     let next = match answer.get("IsTruncated") {
-        Some("true") => match query.versions {
+        Some("true") => match versions {
             true => answer.get("NextKeyMarker").map_or(Next::End, |key| {
                 Next::Versions(text(key), answer.get("NextVersionIdMarker").map(str::to_owned))
             }),
@@ -115,9 +122,7 @@ pub(crate) async fn page(
         },
         _ => Next::End,
     };
-    // A server that names the same place again would be asked for ever.
-    let next = if next == *at { Next::End } else { next };
-    Ok((page, next))
+    (page, next)
 }
 
 fn listed(found: &Element, text: &impl Fn(&str) -> String) -> Listed {

@@ -9,12 +9,14 @@ pub(crate) mod call;
 mod chain;
 pub mod doctor;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzed;
 pub(crate) mod listing;
 mod mark;
 pub(crate) mod multipart;
 pub(crate) mod objects;
 mod renewal;
-mod unfinished;
+pub(crate) mod unfinished;
 mod upload;
 mod xml;
 

@@ -9,7 +9,7 @@ use super::bucket::Bucket;
 use super::call::{Call, Refused};
 use super::listing::decode;
 use super::objects::{Stored, unquoted};
-use super::xml;
+use super::xml::{self, Element};
 use crate::checksum::{Algorithm, STORED};
 
 /// A part that the server has.
@@ -105,23 +105,33 @@ pub(crate) async fn list_parts(
             }
             answer => answer?,
         };
-        for part in answer.all("Part") {
-            let number = |name| part.get(name).and_then(|text| text.parse().ok());
-            let size = part.get("Size").and_then(|text| text.parse().ok());
-            let (Some(number), Some(size)) = (number("PartNumber"), size) else { continue };
-            let checksums = STORED.into_iter().filter_map(|algorithm| {
-                Some((algorithm, part.get(algorithm.element())?.to_owned()))
-            });
-            let e_tag = unquoted(part.get("ETag").unwrap_or_default());
-            parts.push(Part { number, size, e_tag, checksums: checksums.collect() });
-        }
-        let next = answer.get("NextPartNumberMarker").map(str::to_owned);
+        let (page, next) = read_parts(&answer);
+        parts.extend(page);
         // A server that names the same place again would be asked for ever.
-        if answer.get("IsTruncated") != Some("true") || next.is_none() || next == marker {
+        if next.is_none() || next == marker {
             return Ok(Some(parts));
         }
         marker = next;
     }
+}
+
+/// The parts that an answer names, and where the next page begins. What has no number or size is none.
+pub(super) fn read_parts(answer: &Element) -> (Vec<Part>, Option<String>) {
+    let read = |part: &Element| {
+        let number = part.get("PartNumber")?.parse().ok()?;
+        let size = part.get("Size")?.parse().ok()?;
+        let checksums = STORED
+            .into_iter()
+            .filter_map(|algorithm| Some((algorithm, part.get(algorithm.element())?.to_owned())));
+        let e_tag = unquoted(part.get("ETag").unwrap_or_default());
+        Some(Part { number, size, e_tag, checksums: checksums.collect() })
+    };
+    let next = answer.get("NextPartNumberMarker").filter(|_| is_truncated(answer));
+    (answer.all("Part").filter_map(read).collect(), next.map(str::to_owned))
+}
+
+fn is_truncated(answer: &Element) -> bool {
+    answer.get("IsTruncated") == Some("true")
 }
 
 /// Makes an object of parts, in the order given.
@@ -168,35 +178,79 @@ pub(crate) async fn abort(bucket: &Bucket, key: &str, upload: &str) -> Result<()
 /// The uploads below a prefix that are not complete, all of them.
 pub(crate) async fn unfinished(bucket: &Bucket, prefix: &str) -> Result<Vec<Unfinished>, Refused> {
     let mut found = Vec::new();
-    let mut after: (Option<String>, Option<String>) = (None, None);
+    let mut after: Option<After> = None;
     loop {
+        let (key, upload) = after.clone().unzip();
         let answer = Call::new(bucket, Method::GET, "", "cannot be asked for its uploads")
             .query("uploads", "")
             .query("encoding-type", "url")
             .query("prefix", prefix)
-            .query_if("key-marker", after.0.as_deref())
-            .query_if("upload-id-marker", after.1.as_deref())
+            .query_if("key-marker", key.as_deref())
+            .query_if("upload-id-marker", upload.flatten().as_deref())
             .ask("ListMultipartUploadsResult")
             .await?;
-        let is_encoded = answer.get("EncodingType") == Some("url");
-        let text = |text: &str| decode(text, is_encoded);
-        for upload in answer.all("Upload") {
-            let (Some(key), Some(id)) = (upload.get("Key"), upload.get("UploadId")) else {
-                continue;
-            };
-            found.push(Unfinished {
-                key: text(key),
-                upload: id.to_owned(),
-                initiated: upload.get("Initiated").map(str::to_owned),
-            });
-        }
-        let next = (
-            answer.get("NextKeyMarker").map(text),
-            answer.get("NextUploadIdMarker").map(str::to_owned),
-        );
-        if answer.get("IsTruncated") != Some("true") || next == after || next.0.is_none() {
+        let (page, next) = read_unfinished(&answer);
+        found.extend(page);
+        if next.is_none() || next == after {
             return Ok(found);
         }
         after = next;
+    }
+}
+
+/// The key and the upload after which a page begins.
+type After = (String, Option<String>);
+
+/// The uploads that an answer names, and where the next page begins. What has no key or id is none.
+pub(super) fn read_unfinished(answer: &Element) -> (Vec<Unfinished>, Option<After>) {
+    let is_encoded = answer.get("EncodingType") == Some("url");
+    let text = |text: &str| decode(text, is_encoded);
+    let read = |upload: &Element| {
+        Some(Unfinished {
+            key: text(upload.get("Key")?),
+            upload: upload.get("UploadId")?.to_owned(),
+            initiated: upload.get("Initiated").map(str::to_owned),
+        })
+    };
+    let next = answer.get("NextKeyMarker").filter(|_| is_truncated(answer));
+    let next = next.map(|key| (text(key), answer.get("NextUploadIdMarker").map(str::to_owned)));
+    (answer.all("Upload").filter_map(read).collect(), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(inner: &str) -> Element {
+        xml::parse(format!("<Result>{inner}</Result>").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn pages_of_uploads() {
+        let (found, next) = read_unfinished(&answer(
+            "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
+            <NextKeyMarker>b+%2F%2F</NextKeyMarker><NextUploadIdMarker>2</NextUploadIdMarker>\
+            <Upload><Key>a%20b</Key><UploadId>1</UploadId></Upload>\
+            <Upload><Key>no id</Key></Upload><Upload><UploadId>no key</UploadId></Upload>",
+        ));
+        let first = Unfinished { key: "a b".to_owned(), upload: "1".to_owned(), initiated: None };
+        assert_eq!(found, [first]);
+        assert_eq!(next, Some(("b //".to_owned(), Some("2".to_owned()))));
+        // The last page may name the place where it ends.
+        let last = answer("<IsTruncated>false</IsTruncated><NextKeyMarker>b</NextKeyMarker>");
+        assert_eq!(read_unfinished(&last), (Vec::new(), None));
+    }
+
+    #[test]
+    fn pages_of_parts() {
+        let (parts, next) = read_parts(&answer(
+            "<IsTruncated>true</IsTruncated><NextPartNumberMarker>2</NextPartNumberMarker>\
+            <Part><PartNumber>1</PartNumber><Size>5</Size><ETag>\"x\"</ETag></Part>\
+            <Part><PartNumber>2</PartNumber><Size>-5</Size></Part>\
+            <Part><PartNumber>99999999999</PartNumber><Size>5</Size></Part><Part/>",
+        ));
+        assert_eq!(parts.len(), 1);
+        assert_eq!((parts[0].number, parts[0].size, parts[0].e_tag.as_str()), (1, 5, "x"));
+        assert_eq!(next.as_deref(), Some("2"));
     }
 }

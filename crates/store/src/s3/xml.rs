@@ -149,6 +149,22 @@ mod tests {
         assert!(parse("<a>".repeat(100).as_bytes()).is_err());
     }
 
+    #[test]
+    fn cut_anywhere_it_is_an_error() {
+        let whole = "<?xml version=\"1.0\"?><a><b>x &amp; y</b><c/><d><![CDATA[z]]></d></a>";
+        assert!(parse(whole.as_bytes()).is_ok());
+        for end in 0..whole.len() {
+            assert!(parse(&whole.as_bytes()[..end]).is_err(), "{}", &whole[..end]);
+        }
+    }
+
+    #[test]
+    fn what_later_versions_add_is_passed_over() {
+        let text =
+            "<a version=\"9\" xmlns:n=\"later\"><n:new flag=\"1\"><e>x</e></n:new><b>1</b></a>";
+        assert_eq!(parse(text.as_bytes()).unwrap().get("b"), Some("1"));
+    }
+
     proptest! {
         #[test]
         fn what_is_escaped_is_read_back(text in "[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f]*") {

@@ -222,7 +222,7 @@ impl S3Bucket {
         }
         let mut sums = Sums::new(&check);
         let mut at = range.start;
-        let mut attempts = Attempts::new();
+        let mut attempts = Attempts::new(&self.bucket);
         while at < range.end {
             let tag = info.e_tag.as_deref();
             let call = objects::get(&self.bucket, key, version, Some(at..range.end), tag);

@@ -8,7 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -118,7 +119,14 @@ pub(super) async fn all(
             running.spawn(async move { Ok((position, shared.one(download).await?)) });
         }
         let Some(done) = running.join_next().await else { break };
-        let (position, downloaded) = joined(done)??;
+        let (position, downloaded) = match joined(done).flatten() {
+            Ok(done) => done,
+            Err(error) => {
+                // The others are given the time to remove what nobody goes on with.
+                running.shutdown().await;
+                return Err(error);
+            }
+        };
         shared.progress.objects(1);
         if let Some(result) = results.get_mut(position) {
             *result = Some(downloaded);
@@ -157,25 +165,19 @@ impl Shared {
             return Err(Error::new(ErrorKind::InvalidInput, path, message));
         }
         let kept = Locked::open(&partial, &download.path.display().to_string())?;
-        let done = match &download.known {
-            Some((size, e_tag)) if *size <= RANGE => {
-                let e_tag = e_tag.clone();
-                self.small(&download, &kept, *size, &e_tag).await
-            }
-            _ => self.large(&download, &kept, &id).await,
+        let small = download.known.as_ref().filter(|(size, _)| *size <= RANGE);
+        let kept = Partial::new(kept, id, small.is_some());
+        let done = match small {
+            Some((size, e_tag)) => self.small(&download, &kept.locked, *size, e_tag).await,
+            None => self.large(&download, &kept).await,
         };
-        match done {
-            Ok(done) => Ok(done),
-            Err(error) => {
-                // What the next run can go on with stays.
-                if error.kind() != ErrorKind::Io
-                    || download.known.as_ref().is_some_and(|k| k.0 <= RANGE)
-                {
-                    kept.remove();
-                }
-                Err(error)
-            }
+        match &done {
+            // It has another name now.
+            Ok(_) => kept.keep(true),
+            Err(error) if error.kind() != ErrorKind::Io => kept.keep(false),
+            Err(_) => {}
         }
+        done
     }
 
     /// An object that one request brings.
@@ -217,12 +219,8 @@ impl Shared {
     }
 
     /// An object in ranges.
-    async fn large(
-        self: &Arc<Self>,
-        download: &Download,
-        kept: &Locked,
-        id: &str,
-    ) -> Result<Downloaded> {
+    async fn large(self: &Arc<Self>, download: &Download, partial: &Partial) -> Result<Downloaded> {
+        let kept = &partial.locked;
         let version = download.version.as_deref();
         let info = objects::head(&self.bucket, &download.key, version, None).await?;
         let check = self.check_of(download, &info).await?;
@@ -238,7 +236,7 @@ impl Shared {
             algorithm: algorithm.name().to_owned(),
         };
         let object = object(&self.bucket, &download.key);
-        let notes = Notes::open(&state_path(&[id])?, &of)?;
+        let notes = Notes::open(partial, &of)?;
         let mut notes = Arc::new(notes);
         // What is read once more for its checksum had better stay in memory until then.
         let cached = matches!(check, Check::InOrder(..));
@@ -247,7 +245,7 @@ impl Shared {
         if sound.is_err() && resumed > 0 {
             // Something else has written to the file meanwhile: from the beginning, then.
             notes.remove();
-            notes = Arc::new(Notes::open(&state_path(&[id])?, &of)?);
+            notes = Arc::new(Notes::open(partial, &of)?);
             resumed = self.ranges_of(download, kept, cached, &of, algorithm, &notes).await?;
             sound = compare(&check, &object, &notes, &of, algorithm, kept).await;
         }
@@ -341,7 +339,7 @@ impl Shared {
     ) -> Result<Vec<u8>> {
         let mut hasher = Hasher::new(algorithm);
         let mut at = range.start;
-        let mut attempts = Attempts::new();
+        let mut attempts = Attempts::new(&self.bucket);
         let name = object(&self.bucket, &download.key);
         while at < range.end {
             let version = download.version.as_deref();
@@ -430,7 +428,7 @@ async fn whole(
     size: u64,
 ) -> Result<(Bytes, ObjectInfo)> {
     let name = object(bucket, &download.key);
-    let mut attempts = Attempts::new();
+    let mut attempts = Attempts::new(bucket);
     loop {
         let version = download.version.as_deref();
         let call = objects::get(bucket, &download.key, version, None, e_tag);
@@ -549,10 +547,47 @@ async fn compare(
     }
 }
 
+/// The file beside the target. Where no range of it is complete the next run has no use for it, and it goes with this:
+/// also where it was another object whose error ended the call.
+#[derive(Debug)]
+struct Partial {
+    locked: Locked,
+    /// That of the notes on it.
+    id: String,
+    useful: Arc<AtomicBool>,
+}
+
+impl Partial {
+    fn new(locked: Locked, id: String, is_small: bool) -> Self {
+        // What an earlier run has left is looked at later.
+        let has_bytes = locked.file.metadata().is_ok_and(|file| file.len() > 0);
+        let useful = Arc::new(AtomicBool::new(has_bytes && !is_small));
+        Self { locked, id, useful }
+    }
+
+    fn keep(&self, useful: bool) {
+        self.useful.store(useful, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.useful.load(Ordering::Relaxed) {
+            // What stays is found again by the next run.
+            let _ = std::fs::remove_file(&self.locked.path);
+            if let Ok(notes) = state_path(&[&self.id]) {
+                let _ = std::fs::remove_file(notes);
+            }
+        }
+    }
+}
+
 /// The ranges that are complete, in memory and in a file.
 #[derive(Debug)]
 struct Notes {
     path: PathBuf,
+    /// Whether there are any, for [`Partial`].
+    useful: Arc<AtomicBool>,
     file: Mutex<File>,
     /// From an earlier run, as texts.
     earlier: Vec<Option<String>>,
@@ -561,7 +596,8 @@ struct Notes {
 
 impl Notes {
     /// Opens the notes on an object; those on another, or of an earlier state of it, are thrown away.
-    fn open(path: &Path, of: &Of) -> Result<Self> {
+    fn open(partial: &Partial, of: &Of) -> Result<Self> {
+        let path = &state_path(&[&partial.id])?;
         let failed = |error| Error::io(path.display().to_string(), "cannot be used", error);
         let mut options = OpenOptions::new();
         let mut file = options.read(true).append(true).create(true).open(path).map_err(failed)?;
@@ -591,7 +627,9 @@ impl Notes {
         // A line that was cut ends here.
         file.write_all(format!("{header}\n").as_bytes()).map_err(failed)?;
         let sums = earlier.iter().map(|noted| noted.as_deref().and_then(from_text)).collect();
-        Ok(Self { path: path.to_owned(), file: Mutex::new(file), earlier, sums: Mutex::new(sums) })
+        partial.keep(earlier.iter().any(Option::is_some));
+        let (path, useful) = (path.to_owned(), Arc::clone(&partial.useful));
+        Ok(Self { path, useful, file: Mutex::new(file), earlier, sums: Mutex::new(sums) })
     }
 
     fn get(&self, number: u64) -> Option<String> {
@@ -604,6 +642,7 @@ impl Notes {
         file.write_all(format!("{line}\n").as_bytes()).map_err(|error| {
             Error::io(self.path.display().to_string(), "cannot be written", error)
         })?;
+        self.useful.store(true, Ordering::Relaxed);
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = usize::try_from(number).ok().and_then(|number| sums.get_mut(number)) {
             *place = Some(sum);
@@ -623,6 +662,7 @@ impl Notes {
     }
 
     fn remove(&self) {
+        self.useful.store(false, Ordering::Relaxed);
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -20,9 +20,10 @@ use super::{PART, Progress, part_size};
 use crate::checksum::{self, Algorithm};
 use crate::error::{Error, ErrorKind, Result};
 use crate::s3::bucket::Bucket;
-use crate::s3::call::{Refused, object};
+use crate::s3::call::{Attempts, Refused, object};
 use crate::s3::multipart::{self, Part};
 use crate::s3::objects::{self, Stored};
+use crate::s3::unfinished;
 
 /// How many files are on their way at a time.
 const FILES_AT_ONCE: usize = 32;
@@ -364,7 +365,7 @@ impl<'a> Parts<'a> {
             let file = Arc::new(file);
             return Ok(Self { shared, source, file, of, state: Some(state), upload, there });
         }
-        let upload = multipart::create(bucket, &source.key, &headers).await?;
+        let upload = create(bucket, &source.key, &headers).await?;
         let note = Note { upload, of };
         let text = serde_json::to_vec(&note).unwrap_or_default();
         let write = |file: &mut File| {
@@ -512,11 +513,29 @@ impl<'a> Parts<'a> {
         if error.kind() != ErrorKind::Io
             && let Some(state) = self.state.take()
         {
-            // What cannot be removed now is what the bucket's lifecycle rule is for.
-            let _ = multipart::abort(&self.shared.bucket, &self.source.key, &self.upload).await;
-            state.remove();
+            // Without the rights to remove it, as with credentials that have ended, the next run goes on with it.
+            if multipart::abort(&self.shared.bucket, &self.source.key, &self.upload).await.is_ok() {
+                state.remove();
+            }
         }
         error
+    }
+}
+
+/// Begins an upload. Where the answer is lost, one may have begun whose name nobody knows: those of the key are removed.
+async fn create(bucket: &Bucket, key: &str, headers: &[(&str, String)]) -> Result<String> {
+    let mut attempts = Attempts::new(bucket);
+    loop {
+        match multipart::create(bucket, key, headers).await {
+            Err(refused) if refused.lost => {
+                // What cannot be removed now is removed with the next attempt, or by a lifecycle rule.
+                let _ = unfinished::remove(bucket, key, |k| k == key).await;
+                if !attempts.more().await {
+                    return Err(refused.into());
+                }
+            }
+            begun => return Ok(begun?),
+        }
     }
 }
 

@@ -29,7 +29,9 @@ pub(super) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         Some(version) => version,
         None => {
             let found = bucket.versions(&key)?;
-            let deleted = found.first().is_some_and(|newest| newest.is_delete_marker);
+            // Some servers list marks of deletion after all versions.
+            let newest = found.iter().find(|found| found.is_latest == Some(true));
+            let deleted = newest.or(found.first()).is_some_and(|newest| newest.is_delete_marker);
             let last = found.into_iter().find(|found| !found.is_delete_marker);
             match last.and_then(|last| last.version_id).filter(|_| deleted) {
                 Some(version) => version,

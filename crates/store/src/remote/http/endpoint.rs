@@ -17,7 +17,7 @@ use super::NoAnswer;
 use crate::remote::cause;
 
 /// How long an endpoint that has never answered may take, all requests and attempts together.
-const FIRST_ANSWER: Duration = Duration::from_secs(8);
+pub(super) const FIRST_ANSWER: Duration = Duration::from_secs(8);
 
 /// The pauses between attempts to reach such an endpoint.
 const PAUSES: [Duration; 2] = [Duration::from_millis(150), Duration::from_millis(600)];

@@ -38,8 +38,10 @@ impl Input {
                     return Err(Error::Unfit { object: name, message: message.to_owned() });
                 }
                 let folder = Uri::S3 { bucket, key: folder.to_owned() };
-                let source =
-                    ObjectSource { store: vacuole_store::open(&folder)?, path: path.to_owned() };
+                let source = ObjectSource {
+                    store: vacuole_store::open_by_cache(&folder)?,
+                    path: path.to_owned(),
+                };
                 let state = source.state()?;
                 Place::Object { source, state }
             }

@@ -4,6 +4,7 @@
 //! whole or not at all, and a folder appears together with its first object, as in a bucket. What was put
 //! survives a crash of the machine once [`Store::flush`] has returned.
 
+pub mod cache;
 mod checksum;
 mod error;
 mod listed;
@@ -16,6 +17,8 @@ use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use checksum::Algorithm;
 pub use error::{Error, ErrorKind, Result};
 pub use listed::ListedStore;
@@ -27,7 +30,7 @@ pub use uri::Uri;
 pub const PRIVATE_FOLDER: &str = "__vacuole";
 
 /// One name in a folder.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Entry {
     /// The last part of the path.
     pub name: String,
@@ -38,7 +41,7 @@ pub struct Entry {
 }
 
 /// What tells one state of an object from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectState {
     /// In bytes.
     pub size: u64,
@@ -50,7 +53,7 @@ pub struct ObjectState {
 pub type ObjectRanges = (String, Vec<Range<u64>>);
 
 /// One object of a listing: its path below the root.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// The path below the root of the store.
     pub path: String,
@@ -214,14 +217,28 @@ pub fn open(uri: &Uri) -> Result<Arc<dyn Store>> {
     }
 }
 
-/// Opens the store at a URI to read what is there now: what is in a bucket is listed once, see [`ListedStore`].
+/// Opens the store at a URI to read objects of it, by way of the [`cache`] where that is on.
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_by_cache(uri: &Uri) -> Result<Arc<dyn Store>> {
+    match (uri, cache::current()) {
+        (Uri::S3 { bucket, key }, Some(cache)) => {
+            Ok(Arc::new(cache::CachedStore::open(bucket, key, cache)?))
+        }
+        _ => open(uri),
+    }
+}
+
+/// Opens the store at a URI to read what is there now: what is in a bucket is listed once, see [`ListedStore`], and read
+/// by way of the [`cache`] where that is on.
 ///
 /// # Errors
 /// As of [`open`].
 pub fn open_to_read(uri: &Uri) -> Result<Arc<dyn Store>> {
     match uri {
         Uri::Local(_) => open(uri),
-        Uri::S3 { .. } => Ok(Arc::new(ListedStore::new(open(uri)?))),
+        Uri::S3 { .. } => Ok(Arc::new(ListedStore::new(open_by_cache(uri)?))),
     }
 }
 

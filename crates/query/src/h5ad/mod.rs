@@ -33,7 +33,7 @@ pub fn open(location: &str) -> Result<Option<H5ad>> {
         Uri::Local(path) if path.is_file() => Ok(Some(H5ad::open(&path)?)),
         Uri::S3 { bucket, key } => {
             let (folder, name) = key.rsplit_once('/').unwrap_or(("", &key));
-            let store = vacuole_store::open(&Uri::S3 { bucket, key: folder.to_owned() });
+            let store = vacuole_store::open_by_cache(&Uri::S3 { bucket, key: folder.to_owned() });
             let store = store.map_err(soma)?;
             if name.is_empty() {
                 return Ok(None);

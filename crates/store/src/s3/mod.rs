@@ -15,7 +15,7 @@ mod mark;
 pub(crate) mod multipart;
 pub(crate) mod objects;
 mod options;
-mod ranges;
+pub(crate) mod ranges;
 mod renewal;
 pub(crate) mod runtime;
 mod unfinished;
@@ -153,11 +153,23 @@ impl S3Store {
 
     /// One range, which has to be there.
     async fn fetch(&self, path: &str, key: &Path, range: Range<u64>) -> Result<Bytes> {
+        Ok(self.fetch_with_tag(path, key, range).await?.0)
+    }
+
+    /// One range, which has to be there, and the ETag of the object that it is of.
+    async fn fetch_with_tag(
+        &self,
+        path: &str,
+        key: &Path,
+        range: Range<u64>,
+    ) -> Result<(Bytes, Option<String>)> {
         let _leave = leave().acquire_owned().await;
         let options =
             GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
         match self.get(key, &options).await {
-            Ok(got) if got.bytes.len() as u64 == range.end - range.start => Ok(got.bytes),
+            Ok(got) if got.bytes.len() as u64 == range.end - range.start => {
+                Ok((got.bytes, got.e_tag))
+            }
             Ok(got) if got.size < range.end => Err(self.truncated(path, &range, Some(got.size))),
             Ok(got) => Err(self.short(path, &got)),
             Err(error) => {
@@ -176,7 +188,8 @@ impl S3Store {
         loop {
             let found = self.bucket.s3.get_opts(key, options.clone()).await?;
             let (size, expected) = (found.meta.size, found.range.end - found.range.start);
-            let got = Got { bytes: found.bytes().await?, expected, size };
+            let e_tag = found.meta.e_tag.clone();
+            let got = Got { bytes: found.bytes().await?, expected, size, e_tag };
             attempts += 1;
             if got.bytes.len() as u64 == got.expected || attempts == SHORT_ANSWERS {
                 return Ok(got);
@@ -191,6 +204,46 @@ impl S3Store {
             got.bytes.len()
         );
         Error::new(ErrorKind::Io, self.display(path), message)
+    }
+
+    /// Ranges as they are, a request for each, and the ETags of the objects that answered.
+    pub(crate) fn read_pieces(
+        &self,
+        pieces: &[(&str, Range<u64>)],
+    ) -> Result<Vec<(Bytes, Option<String>)>> {
+        let reads = stream::iter(pieces)
+            .map(|(path, range)| async move {
+                self.fetch_with_tag(path, &self.key(path)?, range.clone()).await
+            })
+            .buffered(READS_AT_ONCE);
+        runtime::wait(reads.try_collect())?
+    }
+
+    /// The names directly in a folder, and the states of the objects among them.
+    pub(crate) fn list_with_states(&self, folder: &str) -> Result<(Vec<Entry>, Vec<Listing>)> {
+        let key = self.key(folder)?;
+        let within = Some(&key).filter(|key| !key.as_ref().is_empty());
+        let found = runtime::wait(self.bucket.s3.list_with_delimiter(within))?
+            .map_err(|error| self.failed(folder, "cannot be listed", &error))?;
+        let (mut entries, mut listed) = (Vec::new(), Vec::new());
+        for prefix in &found.common_prefixes {
+            let name = prefix.filename().unwrap_or_default().to_owned();
+            entries.push(Entry { name, is_folder: true, size: 0 });
+        }
+        // Some programs mark a folder by an empty object of its name.
+        for object in found.objects.into_iter().filter(|object| object.location != key) {
+            let name = object.location.filename().unwrap_or_default().to_owned();
+            let state = ObjectState { size: object.size, version: object.e_tag };
+            listed.push(Listing { path: join(folder, &name), state });
+            entries.push(Entry { name, is_folder: false, size: object.size });
+        }
+        entries.sort();
+        Ok((entries, listed))
+    }
+
+    /// Among which buckets the name of this one is the only one of its kind.
+    pub(crate) fn realm(&self) -> &str {
+        &self.bucket.realm
     }
 
     /// Ranges of several objects, as many at a time as may be.
@@ -259,6 +312,7 @@ struct Got {
     expected: u64,
     /// The size of the whole object.
     size: u64,
+    e_tag: Option<String>,
 }
 
 /// Leave to read, for the whole process.
@@ -274,22 +328,7 @@ impl Store for S3Store {
     }
 
     fn list(&self, folder: &str) -> Result<Vec<Entry>> {
-        let key = self.key(folder)?;
-        let within = Some(&key).filter(|key| !key.as_ref().is_empty());
-        let found = runtime::wait(self.bucket.s3.list_with_delimiter(within))?
-            .map_err(|error| self.failed(folder, "cannot be listed", &error))?;
-        let mut entries = Vec::new();
-        for prefix in &found.common_prefixes {
-            let name = prefix.filename().unwrap_or_default().to_owned();
-            entries.push(Entry { name, is_folder: true, size: 0 });
-        }
-        // Some programs mark a folder by an empty object of its name.
-        for object in found.objects.iter().filter(|object| object.location != key) {
-            let name = object.location.filename().unwrap_or_default().to_owned();
-            entries.push(Entry { name, is_folder: false, size: object.size });
-        }
-        entries.sort();
-        Ok(entries)
+        Ok(self.list_with_states(folder)?.0)
     }
 
     fn size(&self, path: &str) -> Result<Option<u64>> {

@@ -10,7 +10,7 @@ pub(super) const PIECE: u64 = 8 << 20;
 
 /// Joins ranges that lie near each other, and cuts what is large. Every byte asked for is in the result, which is in
 /// rising order without overlaps.
-pub(super) fn requests(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+pub(crate) fn requests(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut sorted: Vec<_> = ranges.iter().filter(|range| range.start < range.end).collect();
     sorted.sort_unstable_by_key(|range| (range.start, range.end));
     let mut joined: Vec<Range<u64>> = Vec::new();

@@ -113,7 +113,7 @@ def same_slice(path, out):
     whole = ad.read_h5ad(path)
     expected = out.with_name("expected.h5ad")
     with ad.settings.override(remove_unused_categories=False):
-        whole[whole.obs.tissue == "lung"].copy().write_h5ad(expected)
+        whole[whole.obs.tissue == "lung"].copy().write_h5ad(expected, convert_strings_to_categoricals=False)
     same_anndata(out, expected)
 
 
@@ -289,17 +289,20 @@ def test_credentials_that_cannot_be_had_without_a_network(here, proxy, tmp_path)
     assert done.returncode == 9 and "found no credentials" in done.stderr
 
 
-def test_without_a_network_what_was_not_read_is_missing(here, proxy, tmp_path):
-    for uri in (ATLAS, FILE):
+def test_without_a_network_what_was_not_read_is_missing(here, proxy, s3, tmp_path):
+    # Larger than what is fetched at once.
+    large = f"{ROOT}/large.h5ad"
+    s3.client().upload_file(str(make(tmp_path / "large.h5ad", 9, 0.3)), BUCKET, "cached/large.h5ad")
+    for uri in (ATLAS, large):
         here("count", uri, "--obs", FILTER, "--cache")
     proxy.add("refuse", times=None)
-    for uri in (ATLAS, FILE):
+    for uri in (ATLAS, large):
         done = here.run(*of_query(uri, tmp_path / "out.h5ad"), "--cache", "--json")
         error = json.loads(done.stdout)["error"]
         assert done.returncode == 1 and error["kind"] == "io"
         assert "cannot be reached" in error["message"], error
         assert f"not in the cache ({folder_of(here)})" in error["message"], error
-        assert "check the network" in error["remedy"], error
+        assert "check the network" in str(error), error
         assert not list(tmp_path.glob("out*"))
     done = here.run("count", f"{ROOT}/unheard-of", "--cache", "--json")
     assert "what was listed here is not in the cache" in json.loads(done.stdout)["error"]["message"]
@@ -353,7 +356,7 @@ def test_killed_at_any_moment(here, proxy, tmp_path):
     run(here, proxy, "query", tmp_path)
     elapsed = time.monotonic() - begun
     caught = 0
-    for attempt in range(14):
+    for attempt in range(30):
         size = ["--cache-size", "3MiB"] if attempt % 2 else []
         out = tmp_path / f"killed{attempt}.h5ad"
         command = [str(here.path), *map(str, COMMANDS["query"](out)), "--cache", *size]
@@ -364,7 +367,7 @@ def test_killed_at_any_moment(here, proxy, tmp_path):
         if attempt % 4 == 3:
             same(expected, run(here, proxy, "query", tmp_path, "--cache", *size))
             assert taken(here) <= (3 << 20) + 512
-    assert caught >= 10, f"only {caught} were killed"
+    assert caught >= 15, f"only {caught} were killed"
     same(expected, run(here, proxy, "query", tmp_path, "--cache"))
     same(expected, run(here, proxy, "query", tmp_path, "--cache"))
     assert not [path for path in (folder_of(here) / "v1/tmp").iterdir() if path.stat().st_size > 1 << 20]
@@ -461,12 +464,12 @@ def test_no_secrets_are_kept(here, proxy, tmp_path):
             assert secret.encode() not in body and secret not in path.name
 
 
-def test_verify_and_bucket_read_the_bucket_itself(here, proxy):
+def test_verify_and_bucket_read_the_bucket_itself(here, proxy, tmp_path):
     counts = []
     for _ in range(2):
         proxy.requests.clear()
         here("verify", ATLAS, "--cache")
-        here("bucket", "cat", FILE, "--range", "0-9", "--cache")
+        here("bucket", "fetch", FILE, tmp_path / "fetched.h5ad", "--cache")
         counts.append(proxy.count(method="GET"))
     assert counts[0] == counts[1] and not files(here)
 

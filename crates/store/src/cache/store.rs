@@ -22,6 +22,10 @@ use crate::s3::objects::unquoted;
 use crate::s3::ranges;
 use crate::{Entry, Listing, ObjectRanges, ObjectState, ObjectWriter, Store, join};
 
+/// Up to so many objects are listed together, in pages of a thousand: what a listing says of an object is what it is found
+/// by here, and folder by folder it takes more requests.
+const MOST_LISTED: usize = 19_999;
+
 /// Objects of a bucket whose keys begin with a prefix, and what the cache has of them. What is written goes past it.
 #[derive(Debug)]
 pub(crate) struct CachedStore {
@@ -97,18 +101,18 @@ impl CachedStore {
         self.known().remove(path);
     }
 
+    fn question(&self, question: &[&str]) -> Identity {
+        let place = [&self.realm, &self.bucket, &self.prefix].map(String::as_str);
+        Identity::answer(&[&place, question].concat())
+    }
+
     /// Asks the bucket, or where nobody answers the cache, for what it was told last.
     fn ask<T: Serialize + DeserializeOwned>(
         &self,
         question: &[&str],
         ask: impl FnOnce(&S3Store) -> Result<T>,
     ) -> Result<T> {
-        let question: Vec<&str> = [&self.realm, &self.bucket, &self.prefix]
-            .map(String::as_str)
-            .into_iter()
-            .chain(question.iter().copied())
-            .collect();
-        let question = Identity::answer(&question);
+        let question = self.question(question);
         match self.far().and_then(ask) {
             Ok(said) => {
                 answers::keep(&self.cache, &question, &said);
@@ -372,8 +376,12 @@ impl Store for CachedStore {
     }
 
     fn list_all(&self, most: usize) -> Result<Option<Vec<Listing>>> {
-        let number = most.to_string();
-        let listed = self.ask(&["all", &number], |far| far.list_all(most))?;
+        let question = ["all"];
+        // Where there were too many, it is not tried again.
+        let last = answers::last(&self.cache, &self.question(&question));
+        let were_too_many = matches!(last, Some((_, None::<Vec<Listing>>)));
+        let most = if were_too_many { most } else { most.max(MOST_LISTED) };
+        let listed = self.ask(&question, |far| far.list_all(most))?;
         if let Some(listed) = &listed {
             self.note_all(listed);
         }

@@ -26,6 +26,9 @@ FILTER = "tissue == 'lung'"
 ROOT = f"s3://{BUCKET}/cached"
 ATLAS, FILE = f"{ROOT}/atlas", f"{ROOT}/input.h5ad"
 
+# Where each request is reset, two attempts are enough.
+QUICK = ("--cache", "--config", "vfs.s3.connect_max_tries=2")
+
 
 def make(path, seed, density=0.1):
     rng = np.random.default_rng(seed)
@@ -213,15 +216,15 @@ def test_an_object_that_is_replaced_while_it_is_read_is_not_kept_under_its_old_n
 def test_without_a_network_what_was_read_is_there(name, here, proxy, tmp_path):
     online = run(here, proxy, name, tmp_path, "--cache")
     proxy.add("refuse", times=None)
-    offline = run(here, proxy, name, tmp_path, "--cache")
+    offline = run(here, proxy, name, tmp_path, *QUICK)
     same(online, offline)
     warnings = [line for line in offline[3].stderr.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1, offline[3].stderr
     pattern = rf"warning: s3://{BUCKET}/cached\S*: cannot be reached at {proxy.endpoint}: .+; reading what the cache kept on \d{{4}}-\d\d-\d\d at \d\d:\d\d UTC"
     assert re.fullmatch(pattern, warnings[0]), warnings
-    quiet = here(*COMMANDS[name](tmp_path / "quiet.h5ad"), "--cache", "--quiet")
+    quiet = here(*COMMANDS[name](tmp_path / "quiet.h5ad"), *QUICK, "--quiet")
     assert quiet.stderr == ""
-    done = here.run(*COMMANDS[name](tmp_path / "none.h5ad"), "--json")
+    done = here.run(*COMMANDS[name](tmp_path / "none.h5ad"), *QUICK[1:], "--json")
     assert done.returncode == 1 and "cannot be reached" in done.stdout
     assert not (tmp_path / "none.h5ad").exists()
     proxy.clear()
@@ -265,7 +268,7 @@ def test_what_a_server_refuses_is_no_lack_of_a_network(here, proxy, s3, tmp_path
     assert here.run("count", f"{ROOT}/gone.h5ad", "--cache").returncode == 3
     proxy.add("refuse", times=None)
     # The last that was heard of it is that it is not there.
-    assert here.run("count", f"{ROOT}/gone.h5ad", "--cache").returncode != 0
+    assert here.run("count", f"{ROOT}/gone.h5ad", *QUICK).returncode != 0
 
 
 def test_credentials_that_cannot_be_had_without_a_network(here, proxy, tmp_path):
@@ -282,10 +285,10 @@ def test_credentials_that_cannot_be_had_without_a_network(here, proxy, tmp_path)
     kept = {name: value for name, value in here.environment.items() if "KEY" not in name}
     assumed = here.within(kept | role)
     proxy.add("refuse", times=None)
-    done = assumed("count", ATLAS, "--obs", FILTER, "--cache")
+    done = assumed("count", ATLAS, "--obs", FILTER, *QUICK)
     assert done.stdout == expected and "reading what the cache kept" in done.stderr
     # Nor is this taken for a network that is down: there are none.
-    done = here.within(kept | {"AWS_EC2_METADATA_DISABLED": "true"}).run("count", ATLAS, "--obs", FILTER, "--cache")
+    done = here.within(kept | {"AWS_EC2_METADATA_DISABLED": "true"}).run("count", ATLAS, "--obs", FILTER, *QUICK)
     assert done.returncode == 9 and "found no credentials" in done.stderr
 
 
@@ -297,24 +300,24 @@ def test_without_a_network_what_was_not_read_is_missing(here, proxy, s3, tmp_pat
         here("count", uri, "--obs", FILTER, "--cache")
     proxy.add("refuse", times=None)
     for uri in (ATLAS, large):
-        done = here.run(*of_query(uri, tmp_path / "out.h5ad"), "--cache", "--json")
+        done = here.run(*of_query(uri, tmp_path / "out.h5ad"), *QUICK, "--json")
         error = json.loads(done.stdout)["error"]
         assert done.returncode == 1 and error["kind"] == "io"
         assert "cannot be reached" in error["message"], error
         assert f"not in the cache ({folder_of(here)})" in error["message"], error
         assert "check the network" in str(error), error
         assert not list(tmp_path.glob("out*"))
-    done = here.run("count", f"{ROOT}/unheard-of", "--cache", "--json")
+    done = here.run("count", f"{ROOT}/unheard-of", *QUICK, "--json")
     assert "what was listed here is not in the cache" in json.loads(done.stdout)["error"]["message"]
     # What is written is not kept for later.
-    done = here.run("ingest", f"{ROOT}/new", FILE, "--cache", "--json")
+    done = here.run("ingest", f"{ROOT}/new", FILE, *QUICK, "--json")
     assert done.returncode == 1 and "cannot be reached" in done.stdout
 
 
 def test_an_output_in_a_bucket_is_never_taken_offline(here, proxy, tmp_path):
     run(here, proxy, "query", tmp_path, "--cache")
     proxy.add("refuse", times=None)
-    done = here.run(*of_query(ATLAS, f"{ROOT}/out.h5ad"), "--cache")
+    done = here.run(*of_query(ATLAS, f"{ROOT}/out.h5ad"), *QUICK)
     assert done.returncode == 1 and "cannot be reached" in done.stderr.splitlines()[-1]
 
 
@@ -405,7 +408,7 @@ def test_damaged_entries_are_not_believed(how, here, proxy, tmp_path):
         for path, body in zip(blocks, bodies[1:] + bodies[:1]):
             path.write_bytes(body)
     proxy.add("refuse", times=None)
-    offline = here.run(*COMMANDS["query-h5ad"](tmp_path / "offline.h5ad"), "--cache")
+    offline = here.run(*COMMANDS["query-h5ad"](tmp_path / "offline.h5ad"), *QUICK)
     assert offline.returncode == 1 and "not in the cache" in offline.stderr
     proxy.clear()
     again = run(here, proxy, "query-h5ad", tmp_path, "--cache")
@@ -419,7 +422,7 @@ def test_damaged_answers_are_not_believed(here, proxy, tmp_path):
     for path in files(here, "answers"):
         path.write_bytes(path.read_bytes().replace(b"atlas", b"other").replace(b"obs", b"xbs")[:-1])
     proxy.add("refuse", times=None)
-    done = here.run("count", ATLAS, "--obs", FILTER, "--cache")
+    done = here.run("count", ATLAS, "--obs", FILTER, *QUICK)
     assert done.returncode == 1 and "not in the cache" in done.stderr
 
 
@@ -504,7 +507,7 @@ def test_an_experiment_of_very_many_objects(here, proxy, s3, vacuole, tmp_path):
         same_anndata(tmp_path / "a.h5ad", tmp_path / f"{name}.h5ad")
     assert set(requests) <= {"HEAD", "LIST"}, requests
     proxy.add("refuse", times=None)
-    done = here(*of_query(uri, tmp_path / "d.h5ad"), "--json", "--cache")
+    done = here(*of_query(uri, tmp_path / "d.h5ad"), "--json", *QUICK)
     assert done.stdout == expected and done.stderr.count("warning: ") == 1
     same_anndata(tmp_path / "a.h5ad", tmp_path / "d.h5ad")
 
@@ -566,3 +569,13 @@ def test_a_configuration_file_that_cannot_be_read(here):
     path.mkdir()
     done = here.run("count", ATLAS)
     assert done.returncode == 2 and str(path) in done.stderr
+
+
+def test_contract_of_stores(here, s3, tmp_path):
+    """The checks that `cargo test` runs on a folder, by way of a cache: what was written is seen at once."""
+    program = here.path.parent / "examples" / "store_contract"
+    command = [program, f"s3://{BUCKET}/cache-contract", tmp_path / "contract"]
+    done = subprocess.run(command, env=s3.environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].endswith(" checks")
+    assert list((tmp_path / "contract/v1/answers").iterdir())

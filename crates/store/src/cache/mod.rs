@@ -12,15 +12,19 @@ mod folder;
 mod room;
 mod store;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 pub(crate) use store::CachedStore;
 
 use entry::Identity;
 use folder::Folder;
+
+/// How long a bucket that could not be reached is not asked again, where the cache has the answer.
+const UNREACHABLE: Duration = Duration::from_secs(30);
 
 /// How a process is told of what is no error.
 pub type Warn = Arc<dyn Fn(&str) + Send + Sync>;
@@ -78,8 +82,8 @@ pub(crate) struct Cache {
     warn: Warn,
     /// Whether writing has failed: it would fail again.
     is_broken: AtomicBool,
-    /// The buckets whose users know that they cannot be reached.
-    unreachable: Mutex<HashSet<String>>,
+    /// The buckets of which it was told that they cannot be reached, and when that was last seen.
+    unreachable: Mutex<HashMap<String, Instant>>,
 }
 
 impl std::fmt::Debug for Cache {
@@ -125,10 +129,16 @@ impl Cache {
         }
     }
 
+    /// Whether a bucket could not be reached a moment ago.
+    fn is_unreachable(&self, bucket: &str) -> bool {
+        let told = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(bucket).is_some_and(|seen| seen.elapsed() < UNREACHABLE)
+    }
+
     /// Tells once that a bucket cannot be reached, and of when what is read instead is, in seconds since 1970.
     fn tell_unreachable(&self, bucket: &str, why: &str, kept_at: u64) {
         let mut told = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(bucket.to_owned()) {
+        if told.insert(bucket.to_owned(), Instant::now()).is_none() {
             (self.warn)(&format!("{why}; reading what the cache kept on {}", date(kept_at)));
         }
     }
@@ -159,9 +169,11 @@ mod tests {
             warn: Arc::new(move |text| tell.lock().unwrap().push(text.to_owned())),
         };
         let cache = Cache::open(&options).unwrap();
+        assert!(!cache.is_unreachable("a"));
         for bucket in ["a", "a", "b"] {
             cache.tell_unreachable(bucket, &format!("s3://{bucket}: no"), 1_700_000_000);
         }
+        assert!(cache.is_unreachable("a") && !cache.is_unreachable("c"));
         let told = told.lock().unwrap();
         assert_eq!(told.len(), 2);
         assert_eq!(told[0], "s3://a: no; reading what the cache kept on 2023-11-14 at 22:13 UTC");

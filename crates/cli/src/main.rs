@@ -1,10 +1,14 @@
 //! The `vacuole` command.
 
+mod cache;
 mod commands;
 mod error;
+mod folders;
 mod output;
 mod s3;
+mod settings;
 mod signals;
+mod size;
 mod target;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +32,8 @@ struct Cli {
     quiet: bool,
     #[command(flatten)]
     s3: s3::Arguments,
+    #[command(flatten)]
+    cache: cache::Arguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -50,7 +56,8 @@ fn main() -> std::process::ExitCode {
     };
     let output = Output::new(cli.json, cli.quiet);
     signals::watch(output, matches!(cli.command, Command::Ingest(_) | Command::Bucket(_)));
-    if let Err(error) = s3::configure(&cli.s3) {
+    let configured = s3::configure(&cli.s3).and_then(|()| cache::configure(&cli.cache, output));
+    if let Err(error) = configured {
         return output.error(&error);
     }
     let done: Result<(), CliError> = match cli.command {

@@ -38,8 +38,11 @@ impl Input {
             (Some((folder, path)), uri) => {
                 // Without what may be secret in a URL: names are kept in the experiment.
                 name = uri.to_string();
-                let source =
-                    ObjectSource { store: vacuole_store::open(&folder)?, path, state: None };
+                let source = ObjectSource {
+                    store: vacuole_store::open_by_cache(&folder)?,
+                    path,
+                    state: None,
+                };
                 let state = source.state()?;
                 Place::Object {
                     source: ObjectSource { state: Some(state.clone()), ..source },

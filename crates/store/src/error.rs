@@ -41,12 +41,14 @@ pub struct Error {
     object: String,
     doing: String,
     source: Option<io::Error>,
+    unreachable: bool,
 }
 
 impl Error {
     /// An error of `kind` while `doing` something (`"read"`, `"cannot be used: ..."`) to `object`.
     pub fn new(kind: ErrorKind, object: impl Into<String>, doing: impl Into<String>) -> Self {
-        Self { kind, object: object.into(), doing: doing.into(), source: None }
+        let (object, doing) = (object.into(), doing.into());
+        Self { kind, object, doing, source: None, unreachable: false }
     }
 
     /// The error that the system reports while `doing` something (`"cannot be read"`) to `object`.
@@ -66,12 +68,38 @@ impl Error {
             }
             _ => ErrorKind::Io,
         };
-        Self { kind, object: object.into(), doing: doing.to_owned(), source: Some(source) }
+        let (object, doing) = (object.into(), doing.to_owned());
+        Self { kind, object, doing, source: Some(source), unreachable: false }
     }
 
     /// What the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The same, of a server that cannot be reached: it has refused nothing.
+    pub(crate) fn unreachable(self) -> Self {
+        Self { unreachable: true, ..self }
+    }
+
+    /// Whether nobody has answered.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.unreachable
+    }
+
+    /// What has happened, without the remedy that may follow.
+    pub(crate) fn happened(&self) -> String {
+        let text = self.to_string();
+        text.rsplit_once("; ").map_or(text.as_str(), |(happened, _)| happened).to_owned()
+    }
+
+    /// The same with `more` of what has happened, in front of the remedy.
+    pub(crate) fn and(self, more: &str) -> Self {
+        let doing = match self.doing.rsplit_once("; ") {
+            Some((happened, remedy)) => format!("{happened}, and {more}; {remedy}"),
+            None => format!("{}, and {more}", self.doing),
+        };
+        Self { doing, ..self }
     }
 
     /// The same as an error of the system, for those that know no others.

@@ -4,6 +4,7 @@
 //! whole or not at all, and a folder appears together with its first object, as in a bucket. What was put
 //! survives a crash of the machine once [`Store::flush`] has returned.
 
+pub mod cache;
 mod checksum;
 mod error;
 mod listed;
@@ -18,6 +19,8 @@ mod uri;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 pub use checksum::Algorithm;
 pub use error::{Error, ErrorKind, Result};
@@ -35,7 +38,7 @@ pub use uri::Uri;
 pub const PRIVATE_FOLDER: &str = "__vacuole";
 
 /// One name in a folder.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Entry {
     /// The last part of the path.
     pub name: String,
@@ -46,7 +49,7 @@ pub struct Entry {
 }
 
 /// What tells one state of an object from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectState {
     /// In bytes.
     pub size: u64,
@@ -58,7 +61,7 @@ pub struct ObjectState {
 pub type ObjectRanges = (String, Vec<Range<u64>>);
 
 /// One object of a listing: its path below the root.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// The path below the root of the store.
     pub path: String,
@@ -237,7 +240,21 @@ pub fn open(uri: &Uri) -> Result<Arc<dyn Store>> {
     }
 }
 
-/// Opens the store at a URI to read what is there now: what is in a bucket is listed once, see [`ListedStore`].
+/// Opens the store at a URI to read objects of it, by way of the [`cache`] where that is on.
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_by_cache(uri: &Uri) -> Result<Arc<dyn Store>> {
+    match (uri, cache::current()) {
+        (Uri::S3 { bucket, key }, Some(cache)) => {
+            Ok(Arc::new(cache::CachedStore::open(bucket, key, cache)?))
+        }
+        _ => open(uri),
+    }
+}
+
+/// Opens the store at a URI to read what is there now: what is in a bucket is listed once, see [`ListedStore`], and read
+/// by way of the [`cache`] where that is on.
 ///
 /// # Errors
 /// As of [`open`].
@@ -245,7 +262,7 @@ pub fn open_to_read(uri: &Uri) -> Result<Arc<dyn Store>> {
     match uri {
         Uri::Local(_) | Uri::Http(_) => open(uri),
         Uri::S3 { .. } | Uri::Gs { .. } | Uri::Az { .. } => {
-            Ok(Arc::new(ListedStore::new(open(uri)?)))
+            Ok(Arc::new(ListedStore::new(open_by_cache(uri)?)))
         }
     }
 }

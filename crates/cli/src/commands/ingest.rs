@@ -9,6 +9,7 @@ use vacuole_ingest::{IngestOptions, Progress, Resources, abort, ingest, plan_onl
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
+use crate::size;
 
 /// Ingest H5AD files into a new SOMA experiment, or go on with an ingest that was interrupted
 #[derive(Debug, clap::Args)]
@@ -136,15 +137,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
 
 /// A number of bytes, as `256MiB`; no less than an ingest can keep to.
 fn memory(text: &str) -> Result<u64, String> {
-    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
-    let unit =
-        units.iter().find_map(|&(unit, bits)| Some((text.strip_suffix(unit)?, 1u64 << bits)));
-    let number: Option<u64> = unit.and_then(|(number, _)| number.trim_end().parse().ok());
-    match number.and_then(|number| number.checked_mul(unit?.1)) {
-        Some(size) if size >= Resources::LEAST_MEMORY => Ok(size),
-        Some(_) => Err(format!("expected at least {}", bytes(Resources::LEAST_MEMORY))),
-        None => Err("expected a number of KiB, MiB or GiB, as 512MiB".to_owned()),
-    }
+    size::at_least(Resources::LEAST_MEMORY, text)
 }
 
 /// Progress on a terminal, warnings as messages.

@@ -40,7 +40,7 @@ pub fn open(location: &str) -> Result<Option<H5ad>> {
     if name.is_empty() && !uri.is_file() {
         return Ok(None);
     }
-    let store = vacuole_store::open(&folder).map_err(soma)?;
+    let store = vacuole_store::open_by_cache(&folder).map_err(soma)?;
     let state = match store.state(&name).map_err(soma)? {
         Some(state) => state,
         // The error of a read says what is missing.

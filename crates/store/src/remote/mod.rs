@@ -9,7 +9,7 @@ pub(crate) mod cause;
 pub(crate) mod http;
 pub(crate) mod objects;
 mod places;
-mod ranges;
+pub(crate) mod ranges;
 pub(crate) mod runtime;
 mod store;
 

@@ -75,11 +75,16 @@ impl Objects {
     }
 
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<Entry>> {
+        Ok(self.list_with_states(folder)?.0)
+    }
+
+    /// The names directly in a folder, and the states of the objects among them.
+    pub(crate) fn list_with_states(&self, folder: &str) -> Result<(Vec<Entry>, Vec<Listing>)> {
         let key = self.key(folder)?;
         let within = Some(&key).filter(|key| !key.as_ref().is_empty());
         let found = runtime::wait(self.store.list_with_delimiter(within))?
             .map_err(|error| self.failed(folder, "cannot be listed", &error))?;
-        let mut entries = Vec::new();
+        let (mut entries, mut listed) = (Vec::new(), Vec::new());
         for prefix in &found.common_prefixes {
             let name = prefix.filename().unwrap_or_default().to_owned();
             entries.push(Entry { name, is_folder: true, size: 0 });
@@ -87,10 +92,11 @@ impl Objects {
         // Some programs mark a folder by an empty object of its name.
         for object in found.objects.iter().filter(|object| object.location != key) {
             let name = object.location.filename().unwrap_or_default().to_owned();
+            listed.push(Listing { path: join(folder, &name), state: state(object) });
             entries.push(Entry { name, is_folder: false, size: object.size });
         }
         entries.sort();
-        Ok(entries)
+        Ok((entries, listed))
     }
 
     pub(crate) fn list_all(&self, most: usize) -> Result<Option<Vec<Listing>>> {
@@ -160,7 +166,7 @@ impl Objects {
         key: &Path,
         range: Range<u64>,
         expected: Option<&ObjectState>,
-    ) -> Result<Bytes> {
+    ) -> Result<Got> {
         let _leave = leave().acquire_owned().await;
         let options =
             GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
@@ -168,7 +174,7 @@ impl Objects {
             Ok(got) if expected.is_some_and(|expected| !is_same(expected, &got.state)) => {
                 Err(self.replaced(path, expected, &got.state))
             }
-            Ok(got) if got.bytes.len() as u64 == range.end - range.start => Ok(got.bytes),
+            Ok(got) if got.bytes.len() as u64 == range.end - range.start => Ok(got),
             Ok(got) if got.state.size < range.end => {
                 Err(self.truncated(path, &range, Some(got.state.size)))
             }
@@ -189,7 +195,8 @@ impl Objects {
         loop {
             let found = self.store.get_opts(key, options.clone()).await?;
             let (state, expected) = (state(&found.meta), found.range.end - found.range.start);
-            let got = Got { bytes: found.bytes().await?, expected, state };
+            let e_tag = found.meta.e_tag.clone();
+            let got = Got { bytes: found.bytes().await?, expected, state, e_tag };
             attempts += 1;
             if got.bytes.len() as u64 == got.expected || attempts == SHORT_ANSWERS {
                 return Ok(got);
@@ -234,6 +241,20 @@ impl Objects {
         runtime::wait(self.read_together(&wanted, None))?
     }
 
+    /// Ranges as they are, a request for each, and the ETags of the objects that answered.
+    pub(crate) fn read_pieces(
+        &self,
+        pieces: &[(&str, Range<u64>)],
+    ) -> Result<Vec<(Bytes, Option<String>)>> {
+        let reads = stream::iter(pieces)
+            .map(|(path, range)| async move {
+                let got = self.fetch(path, &self.key(path)?, range.clone(), None).await?;
+                Ok::<_, Error>((got.bytes, got.e_tag))
+            })
+            .buffered(READS_AT_ONCE);
+        runtime::wait(reads.try_collect())?
+    }
+
     /// Ranges of several objects, as many at a time as may be.
     async fn read_together(
         &self,
@@ -248,8 +269,8 @@ impl Objects {
         }
         let read = stream::iter(requests)
             .map(|(index, path, key, range)| async move {
-                let bytes = self.fetch(path, &key, range.clone(), expected).await?;
-                Ok::<_, Error>((index, (range, bytes)))
+                let got = self.fetch(path, &key, range.clone(), expected).await?;
+                Ok::<_, Error>((index, (range, got.bytes)))
             })
             .buffered(READS_AT_ONCE)
             .try_collect::<Vec<_>>()
@@ -313,6 +334,8 @@ struct Got {
     expected: u64,
     /// Of the whole object.
     state: ObjectState,
+    /// As the answer has it, if it has one.
+    e_tag: Option<String>,
 }
 
 /// The ETag tells states apart; where a web server has none, the time of the last change does.

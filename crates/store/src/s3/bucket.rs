@@ -46,6 +46,8 @@ pub(crate) struct Bucket {
     pub(crate) written_with: Vec<(&'static str, String)>,
     /// The endpoint, for messages.
     pub(crate) endpoint: String,
+    /// Among which buckets its name is the only one of its kind.
+    pub(crate) realm: String,
     /// Whose credentials are used, for messages.
     pub(crate) identity: String,
     /// How often a request is sent that fails in passing.
@@ -88,8 +90,15 @@ impl Bucket {
         Ok(bucket)
     }
 
+    /// The realm of a bucket, without asking anybody.
+    pub(crate) fn find_realm(name: &str) -> Result<String> {
+        let place = runtime::wait(Place::find(name, &options::current()))??;
+        Ok(place.realm())
+    }
+
     async fn connect(name: &str, options: &S3Options) -> Result<Self> {
         let place = Place::find(name, options).await?;
+        let realm = place.realm();
         let connector = PatientConnector::new(options, false);
         let hint = place.region.clone().unwrap_or(ANY_REGION.to_owned());
         let (endpoint, region) = match place.is_custom {
@@ -165,6 +174,7 @@ impl Bucket {
             payer,
             written_with,
             endpoint,
+            realm,
             identity: place.identity,
             tries,
             conditional: AtomicBool::new(!is_custom),
@@ -224,6 +234,16 @@ impl Place {
         let (credentials, identity) = identify(options, &chain)?;
         let is_static = credentials.is_none() || options.access_key_id.is_some();
         Ok(Self { endpoint, is_custom, region, chain, credentials, identity, is_static })
+    }
+
+    /// Among which buckets a name is the only one of its kind: those of an endpoint, or of AWS, where China is apart.
+    fn realm(&self) -> String {
+        let is_chinese = self.region.as_ref().is_some_and(|region| region.starts_with("cn-"));
+        match (self.is_custom, is_chinese) {
+            (true, _) => self.endpoint.clone(),
+            (false, true) => "aws-cn".to_owned(),
+            (false, false) => "aws".to_owned(),
+        }
     }
 }
 

@@ -195,12 +195,15 @@ pub(super) struct NoCredentials {
     pub(super) profile: String,
     /// What the sources said.
     pub(super) message: String,
+    /// Whether who gives them could not be reached.
+    pub(super) unreachable: bool,
 }
 
 impl NoCredentials {
     fn new(none: bool, message: String) -> Self {
         let profile = std::env::var("AWS_PROFILE").ok().filter(|profile| !profile.is_empty());
-        Self { none, profile: profile.unwrap_or_else(|| "default".to_owned()), message }
+        let profile = profile.unwrap_or_else(|| "default".to_owned());
+        Self { none, profile, message, unreachable: false }
     }
 }
 
@@ -259,5 +262,9 @@ fn failed(error: &CredentialsError) -> object_store::Error {
     // The instance's metadata service is the last that is asked: what it refuses, nobody else had.
     let none =
         matches!(error, CredentialsError::CredentialsNotLoaded(_)) || message.contains("IMDS");
-    generic(NoCredentials::new(none, message))
+    // What the SDK says where a request of its own did not come back.
+    let unreachable = !none
+        && (matches!(error, CredentialsError::ProviderTimedOut(_))
+            || message.contains("dispatch failure"));
+    generic(NoCredentials { unreachable, ..NoCredentials::new(none, message) })
 }

@@ -17,7 +17,7 @@ pub(super) fn failed(
     let (endpoint, identity) = (&bucket.endpoint, &bucket.identity);
     let new = |kind, message: String| Error::new(kind, object, format!("{doing}: {message}"));
     if let Some(cause) = find::<NoCredentials>(error) {
-        return new(ErrorKind::PermissionDenied, no_credentials(cause));
+        return missing_credentials(cause, |message| new(ErrorKind::PermissionDenied, message));
     }
     if let Some(cause) = find::<HttpError>(error) {
         return unreachable(object, endpoint, cause);
@@ -112,7 +112,9 @@ fn denied(object: &str, doing: &str, bucket: &Bucket, said: &str) -> Error {
 /// There are no credentials.
 pub(super) fn without_credentials(object: &str, error: &object_store::Error) -> Error {
     match find::<NoCredentials>(error) {
-        Some(cause) => Error::new(ErrorKind::PermissionDenied, object, no_credentials(cause)),
+        Some(cause) => missing_credentials(cause, |message| {
+            Error::new(ErrorKind::PermissionDenied, object, message)
+        }),
         None => unexpected(object, "credentials cannot be had", error),
     }
 }
@@ -123,7 +125,7 @@ pub(super) fn unreachable(object: &str, endpoint: &str, error: &HttpError) -> Er
     let message = format!(
         "cannot be reached at {endpoint}: {cause}; check the network, and AWS_ENDPOINT_URL_S3 or the profile's endpoint_url"
     );
-    Error::new(ErrorKind::Io, object, message)
+    Error::new(ErrorKind::Io, object, message).unreachable()
 }
 
 /// There is no such bucket.
@@ -137,6 +139,11 @@ pub(super) fn no_bucket(object: &str, name: &str, endpoint: &str) -> Error {
 /// Anything else.
 pub(super) fn unexpected(object: &str, doing: &str, error: &object_store::Error) -> Error {
     Error::new(ErrorKind::Io, object, format!("{doing}: {error}; run the same command again"))
+}
+
+fn missing_credentials(cause: &NoCredentials, error: impl FnOnce(String) -> Error) -> Error {
+    let error = error(no_credentials(cause));
+    if cause.unreachable { error.unreachable() } else { error }
 }
 
 fn no_credentials(cause: &NoCredentials) -> String {

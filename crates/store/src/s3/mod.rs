@@ -117,6 +117,24 @@ impl S3Store {
             }
         }
     }
+
+    /// Ranges as they are, a request for each, and the ETags of the objects that answered.
+    pub(crate) fn read_pieces(
+        &self,
+        pieces: &[(&str, Range<u64>)],
+    ) -> Result<Vec<(Bytes, Option<String>)>> {
+        self.objects.read_pieces(pieces)
+    }
+
+    /// The names directly in a folder, and the states of the objects among them.
+    pub(crate) fn list_with_states(&self, folder: &str) -> Result<(Vec<Entry>, Vec<Listing>)> {
+        self.objects.list_with_states(folder)
+    }
+
+    /// Among which buckets the name of this one is the only one of its kind.
+    pub(crate) fn realm(&self) -> &str {
+        &self.bucket.realm
+    }
 }
 
 /// What a bucket says, as an error.

@@ -1,6 +1,6 @@
 //! What is ingested: a file on disk, or an object of a bucket or of a web server.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use vacuole_anndata::{ByteSource, CachedSource, H5ad};
@@ -8,11 +8,13 @@ use vacuole_store::{ObjectState, Store, Uri};
 
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::in_list::InputFile;
 
 /// An H5AD file, wherever it is.
 pub(crate) struct Input {
     name: String,
     place: Place,
+    obs_values: Vec<(String, String)>,
 }
 
 enum Place {
@@ -22,7 +24,8 @@ enum Place {
 
 impl Input {
     /// Finds the file at a path or URI. Of an object its state is noted, so that a change is seen.
-    pub(crate) fn find(path: &Path) -> Result<Self> {
+    pub(crate) fn find(input: &InputFile) -> Result<Self> {
+        let path = input.path.as_path();
         let mut name = path.display().to_string();
         // Not every path is a text.
         let uri = match path.to_str() {
@@ -52,7 +55,12 @@ impl Input {
             (None, Uri::Local(path)) => Place::File(path),
             (None, _) => Place::File(path.to_owned()),
         };
-        Ok(Self { name, place })
+        Ok(Self { name, place, obs_values: input.obs_values.clone() })
+    }
+
+    /// Columns that are added to `obs`.
+    pub(crate) fn obs_values(&self) -> &[(String, String)] {
+        &self.obs_values
     }
 
     /// What messages call it.
@@ -78,15 +86,17 @@ impl Input {
 
     /// Opens it as an AnnData.
     pub(crate) fn open(&self) -> Result<OpenInput> {
-        let name = self.name.clone();
+        let (name, obs_values) = (self.name.clone(), self.obs_values.clone());
         match &self.place {
-            Place::File(path) => Ok(OpenInput { name, file: H5ad::open(path)?, cache: None }),
+            Place::File(path) => {
+                Ok(OpenInput { name, file: H5ad::open(path)?, obs_values, cache: None })
+            }
             Place::Object { source, .. } => {
                 let cached = CachedSource::new(Arc::new(source.clone()), CachedSource::LITTLE)?;
                 let cached = Arc::new(cached);
                 let source: Arc<dyn ByteSource> = Arc::clone(&cached) as _;
                 let file = H5ad::from_source(source, &name)?;
-                Ok(OpenInput { name, file, cache: Some(cached) })
+                Ok(OpenInput { name, file, obs_values, cache: Some(cached) })
             }
         }
     }
@@ -109,6 +119,8 @@ pub(crate) struct OpenInput {
     /// What messages call it.
     pub(crate) name: String,
     pub(crate) file: H5ad,
+    /// Names and values of columns that are added to `obs`.
+    pub(crate) obs_values: Vec<(String, String)>,
     cache: Option<Arc<CachedSource>>,
 }
 

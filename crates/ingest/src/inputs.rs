@@ -1,8 +1,7 @@
 //! All files of an ingest.
 
-use std::path::PathBuf;
-
 use crate::error::{Error, Result};
+use crate::in_list::InputFile;
 use crate::input::{Input, OpenInput};
 use crate::plan::PlannedInput;
 
@@ -19,18 +18,22 @@ impl Inputs {
     ///
     /// # Errors
     /// Those of all files; [`Error::Unfit`] where there is none.
-    pub(crate) fn find(paths: &[PathBuf]) -> Result<Self> {
-        if paths.is_empty() {
+    pub(crate) fn find(files: &[InputFile]) -> Result<Self> {
+        if files.is_empty() {
             let message = "expected at least one H5AD file, found none".to_owned();
             return Err(Error::Unfit { object: "the inputs".to_owned(), message });
         }
-        Ok(Self { all: each(paths.iter(), |path| Input::find(path))? })
+        Ok(Self { all: each(files.iter(), Input::find)? })
     }
 
     /// Which files they are. Those on disk are read for it.
     pub(crate) fn planned(&self) -> Result<Vec<PlannedInput>> {
         each(self.all.iter(), |input| {
-            Ok(PlannedInput { path: input.name().to_owned(), fingerprint: input.fingerprint()? })
+            Ok(PlannedInput {
+                path: input.name().to_owned(),
+                fingerprint: input.fingerprint()?,
+                obs_values: input.obs_values().to_vec(),
+            })
         })
     }
 

@@ -46,6 +46,9 @@ pub struct PlannedInput {
     pub path: String,
     /// Its state.
     pub fingerprint: Fingerprint,
+    /// Names and values of columns that are added to `obs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obs_values: Vec<(String, String)>,
 }
 
 /// A unit: one fragment.
@@ -155,8 +158,9 @@ impl Plan {
 
     /// Whether its inputs hold the same as these, in the same order.
     pub(crate) fn has_inputs(&self, inputs: &[PlannedInput]) -> bool {
-        let same =
-            |(a, b): (&PlannedInput, &PlannedInput)| a.fingerprint.same_content(&b.fingerprint);
+        let same = |(a, b): (&PlannedInput, &PlannedInput)| {
+            a.fingerprint.same_content(&b.fingerprint) && a.obs_values == b.obs_values
+        };
         self.inputs.len() == inputs.len() && self.inputs.iter().zip(inputs).all(same)
     }
 

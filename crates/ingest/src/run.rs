@@ -9,7 +9,6 @@
 //!
 //! Killed anywhere, the same command goes on where it was: what is done is not done again.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,6 +22,7 @@ use vacuole_store::{PRIVATE_FOLDER, Store, Uri, join};
 use crate::describe::{ArrayNode, Contents, Kept, Node, Part, describe_all};
 use crate::error::{Error, Result};
 use crate::extras;
+use crate::in_list::InputFile;
 use crate::input::OpenInput;
 use crate::inputs::Inputs;
 use crate::options::{IngestOptions, Progress, Resources, Silent};
@@ -59,7 +59,7 @@ pub struct IngestSummary {
 /// experiment can, or files do not fit together. Nothing of the experiment is visible then.
 pub fn ingest(
     destination: &str,
-    inputs: &[PathBuf],
+    inputs: &[InputFile],
     options: &IngestOptions,
     resources: &Resources,
     progress: &dyn Progress,
@@ -173,7 +173,7 @@ pub struct DryRun {
 /// Describes the input and says what an ingest would do, without writing anything.
 pub fn plan_only(
     destination: &str,
-    inputs: &[PathBuf],
+    inputs: &[InputFile],
     options: &IngestOptions,
     resources: &Resources,
     progress: &dyn Progress,

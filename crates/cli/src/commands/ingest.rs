@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use serde_json::json;
-use vacuole_ingest::{IngestOptions, Progress, Resources, abort, ingest, plan_only};
+use vacuole_ingest::{IngestOptions, InputFile, Progress, Resources, abort, ingest, plan_only};
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
@@ -16,6 +16,7 @@ use crate::size;
 #[command(after_help = "Examples:
   vacuole ingest atlas pbmc.h5ad
   vacuole ingest atlas donor1.h5ad donor2.h5ad donor3.h5ad
+  vacuole ingest s3://lab/atlas --in-list files.tsv
   vacuole ingest atlas pbmc.h5ad --measurement RNA --layer raw_counts
   vacuole ingest atlas pbmc.h5ad --dry-run --json
 
@@ -28,8 +29,11 @@ pub(crate) struct Arguments {
     /// The experiment to make: a folder or a URI
     experiment: String,
     /// The H5AD files, in the order of their cells
-    #[arg(required_unless_present = "abort", value_name = "INPUT")]
+    #[arg(required_unless_present_any = ["abort", "in_list"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
+    /// A file that lists H5AD files, one a line, and values for columns of obs that are added
+    #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
+    in_list: Option<PathBuf>,
     /// The measurement
     #[arg(long, default_value = "RNA")]
     measurement: String,
@@ -58,7 +62,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// Remove what an unfinished ingest has written
-    #[arg(long, conflicts_with_all = ["inputs", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["inputs", "in_list", "dry_run"])]
     abort: bool,
 }
 
@@ -87,14 +91,17 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         allow_ambiguous_ids: arguments.allow_ambiguous_ids,
     };
     let resources = Resources { memory: arguments.memory, tmpdir: arguments.tmpdir };
-    let inputs = &arguments.inputs;
+    let inputs: Vec<InputFile> = match &arguments.in_list {
+        Some(list) => InputFile::list(list)?,
+        None => arguments.inputs.iter().map(InputFile::from).collect(),
+    };
     let named = match inputs.as_slice() {
-        [only] => only.display().to_string(),
+        [only] => only.path.display().to_string(),
         all => format!("{} files", all.len()),
     };
     let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
     if arguments.dry_run {
-        let run = plan_only(experiment, inputs, &options, &resources, &progress)?;
+        let run = plan_only(experiment, &inputs, &options, &resources, &progress)?;
         output.result(&run, || {
             let plan = &run.plan;
             let values: u64 = plan.units.iter().map(|unit| unit.values).sum();
@@ -115,7 +122,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         });
         return Ok(());
     }
-    let summary = ingest(experiment, inputs, &options, &resources, &progress)?;
+    let summary = ingest(experiment, &inputs, &options, &resources, &progress)?;
     progress.clear();
     output.result(&summary, || {
         if summary.unchanged {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int32Type};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Int32Array, PrimitiveArray};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Int32Array, LargeStringArray, PrimitiveArray,
+};
 use arrow_schema::{DataType, Field};
 use arrow_select::filter::filter;
 use arrow_select::take::take;
@@ -76,6 +78,23 @@ impl SomaColumn {
     /// A column without any value.
     pub(super) fn nulls(field: Field) -> Self {
         Self::new(field, ColumnSource::Nulls, Treatment::AsIs)
+    }
+
+    /// A categorical column with one value in every row, and its enumeration.
+    pub(super) fn constant(
+        context: &Context<'_>,
+        name: &str,
+        value: &str,
+        rows: u64,
+    ) -> Result<(Self, Enumeration)> {
+        let values = Box::new(DataType::LargeUtf8);
+        let field = Field::new(name, DataType::Dictionary(Box::new(DataType::Int32), values), true);
+        let codes = Int32Array::from(vec![0; rows as usize]);
+        let categories: ArrayRef = Arc::new(LargeStringArray::from(vec![value]));
+        let enumeration = enumeration(context, name, &categories, false)?;
+        let source = ColumnSource::Values(Arc::new(codes));
+        let column = Self::new(field, source, Treatment::AsIs);
+        Ok((Self { categories: Some(categories), ..column }, enumeration))
     }
 
     fn new(field: Field, source: ColumnSource, treatment: Treatment) -> Self {

@@ -108,6 +108,17 @@ pub(super) fn describe_axis(
             }
         }
     }
+    let mut added = Vec::new();
+    if ids_are == Ids::Cells {
+        for (name, value) in context.obs_values {
+            let (column, enumeration) = constant(context, frame, &columns, (name, value))?;
+            let encoding = ColumnKind::Categorical;
+            let source = ColumnSource::Stored { column: name.clone(), encoding };
+            added.push(ColumnForm { name: name.clone(), source });
+            columns.push(column);
+            enumerations.push(enumeration);
+        }
+    }
     let index = match index_source {
         Some(source) => source,
         None => {
@@ -128,6 +139,7 @@ pub(super) fn describe_axis(
         };
         forms.push(ColumnForm { name: name.to_owned(), source });
     }
+    forms.extend(added);
     let index_name_was = schema.index_name.clone();
     // A column of that name goes before the index, as in the reference.
     let ids = id_name.filter(|name| columns.iter().any(|column| column.field.name() == name));
@@ -136,6 +148,25 @@ pub(super) fn describe_axis(
     kept.record.frames.insert(path.to_owned(), form);
     let contents = FrameContents { columns, rows: frame.n_rows(), first_row: 0, ids };
     node(path, contents, enumerations, index_name.as_deref(), BTreeMap::new())
+}
+
+/// A column that is added to those of a frame, with one value in every row.
+fn constant(
+    context: &Context<'_>,
+    frame: &Frame,
+    columns: &[SomaColumn],
+    (name, value): (&str, &str),
+) -> Result<(SomaColumn, Enumeration)> {
+    let object = format!("{}/{name}", frame.path());
+    if let Some(whose) = reserved(name) {
+        return Err(context.unfit(&object, format!("{whose}; rename the column of the list")));
+    }
+    if columns.iter().any(|column| column.field.name() == name) {
+        let message =
+            "the list of files adds a column that is there already; rename that of the list";
+        return Err(context.unfit(&object, message));
+    }
+    SomaColumn::constant(context, name, value, frame.n_rows())
 }
 
 /// Who reserves a name, and which; none where a column can have it.

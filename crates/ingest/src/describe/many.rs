@@ -38,14 +38,15 @@ pub(crate) fn describe_all(
     uuid: &str,
 ) -> Result<Description> {
     let of_several = files.len() > 1;
-    let context = |input| Context { input, options, progress, uuid, of_several };
+    let context =
+        |input, obs_values| Context { input, options, progress, uuid, obs_values, of_several };
     if let [only] = files {
-        return Ok(describe(&only.file, &context(&only.name))?.finish());
+        return Ok(describe(&only.file, &context(&only.name, &only.obs_values))?.finish());
     }
     let mut errors = Vec::new();
     let mut found = Vec::with_capacity(files.len());
     for input in files {
-        match describe(&input.file, &context(&input.name)) {
+        match describe(&input.file, &context(&input.name, &input.obs_values)) {
             Ok(file) => found.push(file),
             Err(error) => errors.push(error),
         }
@@ -57,7 +58,7 @@ pub(crate) fn describe_all(
     }
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     warn_of_left_out(&found, progress);
-    Together { context: context("the inputs"), names, problems: Vec::new() }.describe(found)
+    Together { context: context("the inputs", &[]), names, problems: Vec::new() }.describe(found)
 }
 
 /// Says what of the files has no place among several.

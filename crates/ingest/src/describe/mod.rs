@@ -83,6 +83,8 @@ pub(crate) struct Context<'a> {
     pub(crate) progress: &'a dyn Progress,
     /// Names the enumerations' files apart from those of other writes.
     pub(crate) uuid: &'a str,
+    /// Names and values of columns that are added to `obs`.
+    pub(crate) obs_values: &'a [(String, String)],
     /// Whether it is one file of several, of which only cells and genes are put together.
     pub(crate) of_several: bool,
 }

@@ -32,6 +32,8 @@ MIB = 1 << 20
 MOST_MEMORY = 20 << 30
 # Cells, genes, and non-zeros in a cell on average.
 SIZES = [(10_000, 20_000, 1_800), (50_000, 30_000, 2_800)]
+# How many files of each size become one experiment.
+MANY = {10_000: 4, 50_000: 2}
 LUNG = "tissue == 'lung'"
 # Steps in which the reference reads either store.
 READS = {
@@ -41,7 +43,7 @@ READS = {
     "cells": "read: 1,000 random cells, to AnnData",
     "obs_filter": "read: obs by a filter",
 }
-STEPS = ["ingest", "stored", "memory", "export", "query", *READS, "s3"]
+STEPS = ["ingest", "stored", "memory", "many", "export", "query", *READS, "s3"]
 # How H5AD files hold X, all of which must be ingested within the memory asked for.
 FORMS = ["csr", "csc", "dense"]
 
@@ -192,6 +194,8 @@ class Bench:
                 name = f"ingest, {form}, --memory 256MiB"
                 self.row(name, self.measure(name, {"vacuole": bounded}, stores, "bounded"))
                 remove(stores / "bounded")
+        if self.wants("many"):
+            self.many(stores, h5ad, MANY[cells])
         remove(slaf)
         if {"vacuole", "tiledbsoma"} - measured.keys():
             return
@@ -218,6 +222,19 @@ class Bench:
                 self.row(name, self.measure(step, commands))
         if self.wants("s3"):
             self.far(ours, theirs, h5ad)
+
+    def many(self, stores: Path, h5ad: Path, count: int) -> None:
+        """Several files into one experiment, once: the reference takes minutes."""
+        files = [renamed(h5ad, number) for number in range(count)]
+        name = f"ingest {count} files"
+        ingests = {
+            "vacuole": self.vacuole("ingest", stores / "many", *files),
+            "tiledbsoma": self.reference("ingest_many", stores / "many", *files),
+        }
+        repeats, self.repeats = self.repeats, 1
+        self.row(name, self.measure(name, ingests, stores, "many"))
+        self.repeats = repeats
+        remove(stores / "many")
 
     def far(self, ours: Path, theirs: Path, h5ad: Path) -> None:
         """Both programs on both stores, in a bucket whose requests wait."""
@@ -285,6 +302,7 @@ class Bench:
             f"Seconds (median of {self.repeats}) and peak memory; {os.cpu_count()} cores, {platform.machine()}. "
             "Ratio: of seconds or bytes, tiledbsoma to vacuole; in brackets with the imports of Python. "
             "Rows named read: tiledbsoma reads the store that either made. "
+            f"Rows named files: once, tiledbsoma in two processes, of which the memory is that of the first. "
             f"Rows named S3: each request waits {s3.LATENCY * 1000:.0f} ms more; vacuole writes a file, tiledbsoma does not."
         )
         return "\n".join([*lines, "", about, *(f"- {notice}" for notice in dict.fromkeys(self.notices))])
@@ -308,6 +326,16 @@ def form_of(h5ad: Path, form: str) -> Path:
     if not path.exists() or path.stat().st_mtime < h5ad.stat().st_mtime:
         print(f"making {path}", file=sys.stderr)
         subprocess.run([sys.executable, HERE / "make_h5ad.py", path, "--like", h5ad, "--form", form], check=True)
+    return cached(path)
+
+
+def renamed(h5ad: Path, number: int) -> Path:
+    """The same AnnData with other cell ids."""
+    path = h5ad.with_name(f"{h5ad.stem}-{number}.h5ad")
+    if not path.exists() or path.stat().st_mtime < h5ad.stat().st_mtime:
+        print(f"making {path}", file=sys.stderr)
+        arguments = ["--like", h5ad, "--prefix", f"file{number}-"]
+        subprocess.run([sys.executable, HERE / "make_h5ad.py", path, *arguments], check=True)
     return cached(path)
 
 

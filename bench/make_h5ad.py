@@ -9,6 +9,7 @@ arguments give the same values.
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import anndata as ad
@@ -114,6 +115,21 @@ def convert(source: Path, path: Path, form: str) -> None:
     partial.rename(path)
 
 
+def renamed(source: Path, path: Path, prefix: str) -> None:
+    """The same AnnData with other cell ids, and without `uns`, which several files do not have in common."""
+    partial = path.with_suffix(".partial")
+    shutil.copyfile(source, partial)
+    with h5py.File(partial, "r+") as file:
+        obs = file["obs"]
+        name = obs.attrs["_index"]
+        attributes = dict(obs[name].attrs)
+        ids = [f"{prefix}{cell}" for cell in obs[name].asstr()[:]]
+        del obs[name], file["uns"]
+        obs.create_dataset(name, data=ids, dtype=h5py.string_dtype()).attrs.update(attributes)
+        file.create_group("uns").attrs.update({"encoding-type": "dict", "encoding-version": "0.1.0"})
+    partial.rename(path)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
@@ -123,8 +139,11 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--like", type=Path, help="an H5AD file of this program, to convert")
     parser.add_argument("--form", choices=["csc", "dense"], help="of X, with --like")
+    parser.add_argument("--prefix", help="of the cells' ids, with --like")
     chosen = parser.parse_args()
-    if chosen.like:
+    if chosen.like and chosen.prefix:
+        renamed(chosen.like, chosen.out, chosen.prefix)
+    elif chosen.like:
         convert(chosen.like, chosen.out, chosen.form)
     else:
         make(chosen.out, chosen.cells, chosen.genes, chosen.nonzeros, chosen.seed)

@@ -120,6 +120,27 @@ def test_input_and_output_in_the_bucket(inputs, s3, s3_vacuole, context, tmp_pat
     assert list(temporary.iterdir()) == []
 
 
+def test_files_of_the_bucket_and_of_the_disk_become_one(s3, vacuole, s3_vacuole, tmp_path):
+    files = []
+    for number in range(5):
+        cells = pd.DataFrame({"n": np.arange(40)}, index=[f"{number}-{cell}" for cell in range(40)])
+        genes = pd.DataFrame(index=[f"G{gene}" for gene in range(number, number + 30)])
+        values = sp.random(40, 30, 0.2, format="csr", dtype=np.float32, random_state=number)
+        path = tmp_path / f"{number}.h5ad"
+        ad.AnnData(values, cells, genes).write_h5ad(path)
+        files.append(str(path))
+        if number % 2:
+            s3.client().upload_file(str(path), BUCKET, f"several/in/{number}.h5ad")
+            files[number] = f"s3://{BUCKET}/several/in/{number}.h5ad"
+    (tmp_path / "list").write_text("\n".join(files))
+    s3_vacuole("ingest", f"s3://{BUCKET}/several/atlas", "--in-list", tmp_path / "list")
+    vacuole("ingest", tmp_path / "atlas", *(tmp_path / f"{number}.h5ad" for number in range(5)))
+    s3_vacuole("export", f"s3://{BUCKET}/several/atlas", tmp_path / "far.h5ad")
+    vacuole("export", tmp_path / "atlas", tmp_path / "near.h5ad")
+    same_anndata(tmp_path / "far.h5ad", tmp_path / "near.h5ad")
+    s3_vacuole("verify", f"s3://{BUCKET}/several/atlas")
+
+
 def test_another_input_is_refused(inputs, s3, s3_vacuole):
     """Another object under the same name: by its ETag it is not the one that was ingested."""
     client, key, store = s3.client(), "in/changes.h5ad", f"s3://{BUCKET}/changes"

@@ -1,11 +1,7 @@
 """An ingest killed at any moment leaves the old state, and repeating it ends as if nothing had happened."""
 
-import os
 import re
-import signal
-import subprocess
 import time
-from pathlib import Path
 
 import anndata as ad
 import corpus
@@ -14,6 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import tiledbsoma
+from kills import complete, files, interrupted
 from soma_equal import differences
 
 MOMENTS = 30
@@ -58,40 +55,6 @@ def whole(h5ad, vacuole):
     return store, time.monotonic() - start, len(files(store))
 
 
-def files(store: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change of every file."""
-    found = {}
-    for folder, _, names in os.walk(store):
-        for name in names:
-            try:
-                about = os.stat(os.path.join(folder, name))
-            except FileNotFoundError:
-                continue
-            found[os.path.relpath(os.path.join(folder, name), store)] = about.st_size, about.st_mtime_ns
-    return found
-
-
-def interrupted(vacuole, store: Path, h5ad: Path, due) -> bool:
-    """Starts an ingest and kills it when `due(seconds)` says so. False if it finished first."""
-    command = [str(vacuole.path), "ingest", str(store), str(h5ad), "--measurement", "RNA"]
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not due(time.monotonic() - start):
-        time.sleep(0.0005)
-    process.send_signal(signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
-
-
-def complete(store: Path, whole: Path) -> bool:
-    """Whether tiledbsoma finds the experiment; if so it must be all there."""
-    if not tiledbsoma.Experiment.exists(str(store)):
-        with pytest.raises(tiledbsoma.DoesNotExistError):
-            tiledbsoma.open(str(store))
-        return False
-    assert differences(whole, store, slices=0) == []
-    return True
-
-
 def test_killed_and_repeated(h5ad, whole, vacuole, tmp_path):
     """Half of the moments are drawn by time, half by the number of files on disk, which meets short steps too."""
     finished, seconds, count = whole
@@ -104,7 +67,7 @@ def test_killed_and_repeated(h5ad, whole, vacuole, tmp_path):
             due = lambda elapsed, moment=moment: elapsed >= moment
         else:
             due = lambda _, moment=moment, store=store: len(files(store)) >= moment
-        killed += interrupted(vacuole, store, h5ad, due)
+        killed += interrupted(vacuole, store, h5ad, due=due)
         complete(store, finished)
         vacuole.ingest(store, h5ad)
         assert complete(store, finished), f"moment {moment}"
@@ -118,7 +81,7 @@ def test_killed_again_and_again(h5ad, whole, vacuole, tmp_path):
     finished, seconds, _ = whole
     store = tmp_path / "store"
     for share in np.linspace(0.1, 1.0, 8):
-        interrupted(vacuole, store, h5ad, lambda elapsed, share=share: elapsed >= share * seconds)
+        interrupted(vacuole, store, h5ad, due=lambda elapsed, share=share: elapsed >= share * seconds)
         if complete(store, finished):
             break
     vacuole.ingest(store, h5ad)

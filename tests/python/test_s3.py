@@ -227,6 +227,10 @@ def test_abort(large, s3, vacuole, s3_vacuole):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+    # The server may still be at work on what the killed process has sent.
+    before = None
+    while before != (before := s3.keys("abort/")):
+        time.sleep(0.5)
     assert json.loads(s3_vacuole("ingest", store, "--abort", "--json").stdout)["aborted"]
     assert s3.keys("abort/") == {}
 

@@ -53,6 +53,23 @@ impl Inputs {
     }
 }
 
+/// Where one of several files cannot be taken, everything that is wrong with any of them; else the error as it is.
+pub(crate) fn every_problem(
+    error: Error,
+    files: &[InputFile],
+    look: impl Fn(&OpenInput) -> Result<()>,
+) -> Error {
+    if files.len() < 2 {
+        return error;
+    }
+    let looked = files.iter().map(|file| look(&Input::find(file)?.open()?));
+    let errors: Vec<Error> = looked.filter_map(Result::err).collect();
+    match errors.is_empty() {
+        true => error,
+        false => together(errors, files.len()),
+    }
+}
+
 /// Does something with each, and tells of all that failed.
 fn each<T, U>(all: impl Iterator<Item = T>, run: impl Fn(T) -> Result<U>) -> Result<Vec<U>> {
     let mut done = Vec::new();

@@ -19,12 +19,12 @@ use vacuole_soma::private::{self, Digests, RecordingStore};
 use vacuole_soma::{ErrorKind, Object};
 use vacuole_store::{PRIVATE_FOLDER, Store, Uri, join};
 
-use crate::describe::{ArrayNode, Contents, Kept, Node, Part, describe_all};
+use crate::describe::{ArrayNode, Contents, Kept, Node, Part, describe_all, describe_one};
 use crate::error::{Error, Result};
 use crate::extras;
 use crate::in_list::InputFile;
 use crate::input::OpenInput;
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, every_problem};
 use crate::options::{IngestOptions, Progress, Resources, Silent};
 use crate::plan::{Plan, PlannedInput, UnitRecord};
 use crate::write::{Budget, MatrixReader, Target, write_dense, write_frame, write_matrix};
@@ -66,10 +66,12 @@ pub fn ingest(
 ) -> Result<IngestSummary> {
     let uri = Uri::parse(destination)?;
     uri.check_writable()?;
-    let inputs = Inputs::find(inputs)?;
+    let paths = inputs;
+    let several = |error| every_problem(error, paths, |file| describe_one(file, options));
+    let inputs = Inputs::find(paths).map_err(several)?;
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
-    let planned = inputs.planned()?;
+    let planned = inputs.planned().map_err(several)?;
     check_folder(&*store)?;
     let open = Plan::read(&*store)?;
     let exists = experiment_exists(&store)?;
@@ -80,7 +82,7 @@ pub fn ingest(
     } else {
         check_free(&*store)?;
     }
-    let files = inputs.open()?;
+    let files = inputs.open().map_err(several)?;
     let stamp = match &open {
         Some(plan) => plan.stamp(),
         None => WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() },
@@ -180,11 +182,13 @@ pub fn plan_only(
 ) -> Result<DryRun> {
     let uri = Uri::parse(destination)?;
     uri.check_writable()?;
-    let inputs = Inputs::find(inputs)?;
+    let paths = inputs;
+    let several = |error| every_problem(error, paths, |file| describe_one(file, options));
+    let inputs = Inputs::find(paths).map_err(several)?;
     let budget = Budget::new(resources, &uri, inputs.memory());
-    let planned = inputs.planned()?;
+    let planned = inputs.planned().map_err(several)?;
     let stamp = WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() };
-    let files = inputs.open()?;
+    let files = inputs.open().map_err(several)?;
     let description = describe_all(&files, options, progress, &stamp.uuid)?;
     let (n_obs, n_var) = (description.n_obs, description.n_vars);
     let nodes = description.nodes;

@@ -278,32 +278,41 @@ impl Export {
         }
     }
 
-    /// Writes `raw`, where the AnnData had one.
+    /// Writes `raw`, where the AnnData had one, or where nothing is known of it and there is a measurement of that name.
     fn raw(&mut self, experiment: &Experiment, obs: &AxisSelection) -> Result<()> {
-        let Some(n_vars) = self.known.as_ref().and_then(|record| record.raw_n_vars) else {
-            return Ok(());
-        };
         let measurement = experiment.object().expect_member("ms")?.member("raw")?;
+        let Some(known) = &self.known else {
+            return match measurement {
+                Some(measurement) => self.raw_of(&measurement, obs),
+                None => Ok(()),
+            };
+        };
+        let Some(n_vars) = known.raw_n_vars else { return Ok(()) };
         let Some(measurement) = measurement else {
             self.notes.push("raw is not in the experiment any more".to_owned());
             return Ok(());
         };
-        let var_object = measurement.expect_member("var")?;
-        let var = AxisSelection::find(var_object.array()?, None)?;
-        let at = self.known.as_ref().map_or(0, |record| record.at);
+        let var = measurement.expect_member("var")?.array()?;
         let before = self.fits.var;
-        self.fits.var = is_unchanged(var.frame(), at, n_vars);
+        self.fits.var = is_unchanged(&var, known.at, n_vars);
         if !self.fits.var {
             self.notes.push(
                 "raw/var has changed since the ingest: what was kept of it is left out".to_owned(),
             );
         }
-        self.frame("raw/var", None, "var_id", &var_object, &var)?;
-        if let Some((_, layer)) = layer(&measurement, None)? {
-            self.matrix("raw/X", &layer, obs, &Columns::Axis(&var), MatrixKind::Csr)?;
-        }
+        self.raw_of(&measurement, obs)?;
         self.kept("raw/varm", self.fits.var)?;
         self.fits.var = before;
+        Ok(())
+    }
+
+    fn raw_of(&mut self, measurement: &Object, obs: &AxisSelection) -> Result<()> {
+        let Some(var_object) = measurement.member("var")? else { return Ok(()) };
+        let var = AxisSelection::find(var_object.array()?, None)?;
+        self.frame("raw/var", None, "var_id", &var_object, &var)?;
+        if let Some((_, layer)) = layer(measurement, None)? {
+            self.matrix("raw/X", &layer, obs, &Columns::Axis(&var), MatrixKind::Csr)?;
+        }
         Ok(())
     }
 

@@ -166,8 +166,10 @@ impl SomaColumn {
         let mut any_null = false;
         let mut start = 0;
         let mut categories = None;
-        while start < column.len() || categories.is_none() {
-            let end = (start + ROWS).min(column.len());
+        // Of several files all categories are joined, in use or not, as the reference does when it registers them.
+        let looked_at = if context.of_several { column.len().min(1) } else { column.len() };
+        while start < looked_at || categories.is_none() {
+            let end = (start + ROWS).min(looked_at);
             let rows = column.read_rows(start..end)?.values;
             if let Some(rows) = rows.as_dictionary_opt::<Int32Type>() {
                 used.resize(rows.values().len(), false);
@@ -179,10 +181,13 @@ impl SomaColumn {
                 }
                 categories.get_or_insert_with(|| Arc::clone(rows.values()));
             }
-            if end == column.len() {
+            if end == looked_at {
                 break;
             }
             start = end;
+        }
+        if context.of_several {
+            (used, any_null) = (vec![true; used.len()], false);
         }
         let any_valid = used.contains(&true);
         let source = ColumnSource::Stored(Box::new(column.clone()));

@@ -24,7 +24,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::input::OpenInput;
 use crate::inputs::{problems, together};
-use crate::options::{IngestOptions, Progress};
+use crate::options::{IngestOptions, Progress, Silent};
 use crate::write::Renumbered;
 
 /// Every object that files become together, in the order in which they are committed; each by its name.
@@ -59,6 +59,22 @@ pub(crate) fn describe_all(
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     warn_of_left_out(&found, progress);
     Together { context: context("the inputs", &[]), names, problems: Vec::new() }.describe(found)
+}
+
+/// Whether a file can be one of several.
+///
+/// # Errors
+/// What is wrong with it alone.
+pub(crate) fn describe_one(input: &OpenInput, options: &IngestOptions) -> Result<()> {
+    let context = Context {
+        input: &input.name,
+        options,
+        progress: &Silent,
+        uuid: "",
+        obs_values: &input.obs_values,
+        of_several: true,
+    };
+    describe(&input.file, &context).map(|_| ())
 }
 
 /// Says what of the files has no place among several.

@@ -282,15 +282,20 @@ class Bench:
                 except Failed as error:
                     self.notices.append(f"{name}: {who} failed: {error}")
                     continue
-                found.setdefault(who, []).append(s3.Asked(measured.seconds, bucket.proxy.count))
+                found.setdefault(who, []).append(s3.Asked(measured.seconds, bucket.proxy.count, measured.whole))
         best = {
-            who: s3.Asked(statistics.median(a.seconds for a in all), max(a.requests for a in all))
+            who: s3.Asked(
+                statistics.median(a.seconds for a in all),
+                max(a.requests for a in all),
+                statistics.median(a.whole or a.seconds for a in all),
+            )
             for who, all in found.items()
         }
         ratio = ""
         if {"vacuole", "tiledbsoma"} <= best.keys():
             us, them = best["vacuole"], best["tiledbsoma"]
-            ratio = f"{them.seconds / us.seconds:.1f}, requests {them.requests / us.requests:.1f}"
+            ratio = f"{them.seconds / us.seconds:.1f} ({them.whole / us.seconds:.1f})"
+            ratio += f", requests {them.requests / us.requests:.1f}"
         if most and "vacuole" in best and best["vacuole"].requests > most:
             self.notices.append(f"{name}: more than {most} requests")
         self.rows.append([name, str(best.get("vacuole", "")), str(best.get("tiledbsoma", "")), "", ratio])

@@ -32,10 +32,12 @@ ALL_OF_OBS = (
 
 @dataclass
 class Asked:
-    """What a step took: seconds, and requests."""
+    """What a step took: seconds without imports, and requests."""
 
     seconds: float
     requests: int
+    # With the imports of Python, where there are any.
+    whole: float | None = None
 
     def __str__(self) -> str:
         return f"{self.seconds:.2f} s, {self.requests} requests"

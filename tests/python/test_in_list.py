@@ -72,3 +72,10 @@ def test_wrong_lists(vacuole, tmp_path, text, expected):
     assert done.returncode != 0
     assert any(part in done.stderr for part in expected.split("|")), done.stderr
     assert not (tmp_path / "atlas").exists()
+
+
+def test_shared_ids_that_are_allowed_are_told(vacuole, tmp_path):
+    write(tmp_path / "a.h5ad", 6, 5)
+    done = vacuole("ingest", tmp_path / "atlas", tmp_path / "a.h5ad", tmp_path / "a.h5ad", "--allow-ambiguous-ids")
+    assert "6 ids are both in" in done.stderr
+    assert vacuole.count(tmp_path / "atlas") == 12

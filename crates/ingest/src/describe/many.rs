@@ -199,21 +199,24 @@ impl Together<'_> {
             axis.length += rows;
             ids.push((*input, found));
         }
-        if self.context.options.allow_ambiguous_ids {
-            return Ok(axis);
-        }
         let columns: Vec<&LargeStringArray> = ids.iter().map(|(_, ids)| ids).collect();
         for same in SameIds::find(&columns) {
             let input = |at: usize| ids.get(at).map_or("", |(input, _)| self.name(*input));
             let examples =
                 same.examples.iter().map(|(id, a, b)| format!("'{id}' (rows {a} and {b})"));
-            self.problems.push(format!(
-                "obs: {} ids are both in {} and in {}, as {}; make them unique, or leave one of the files out",
+            let found = format!(
+                "obs: {} ids are both in {} and in {}, as {}",
                 same.count,
                 input(same.files.0),
                 input(same.files.1),
                 examples.collect::<Vec<_>>().join(", "),
-            ));
+            );
+            if self.context.options.allow_ambiguous_ids {
+                self.context.progress.warn(&format!("{found}; they are stored as they are"));
+            } else {
+                let remedy = "make them unique, or leave one of the files out";
+                self.problems.push(format!("{found}; {remedy}"));
+            }
         }
         Ok(axis)
     }

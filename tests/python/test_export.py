@@ -104,6 +104,11 @@ def test_stores_of_the_reference(name, inputs, vacuole, tmp_path):
     same_anndata(tmp_path / "theirs.h5ad", out, canonical=True)
 
 
+def test_the_measurement_raw_is_not_its_own_raw(inputs, vacuole, tmp_path):
+    vacuole("export", inputs.reference("pbmc68k_reduced"), tmp_path / "out.h5ad", "--measurement", "raw")
+    assert ad.read_h5ad(tmp_path / "out.h5ad").raw is None
+
+
 def test_what_no_longer_fits_is_left_out(inputs, vacuole, tmp_path):
     """After the reference has written to obs, its columns count and what was kept of the old ones does not."""
     source = inputs.h5ad("pbmc68k_reduced")

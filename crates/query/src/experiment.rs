@@ -77,7 +77,8 @@ impl Experiment {
         }
     }
 
-    /// Says that `obs`, `var` and these parts of a measurement will be opened and the data frames read, so that a store that is far away is asked for
+    /// Says that `obs`, `var` and these parts of a measurement will be opened and the data frames read, so that a store that
+    /// is far away is asked for
     /// all of it at once. Where there is no name, which measurement it will be is a guess.
     pub(crate) fn expect(&self, measurement: Option<&str>, parts: &[&str]) -> Result<()> {
         let store = &**self.object.store();

@@ -94,7 +94,9 @@ pub fn write_experiment(
     for (part, axis) in [("obsp", &obs), ("varp", &var)] {
         export.part(&measurement, part, axis, true)?;
     }
-    export.raw(experiment, &obs)?;
+    if name != "raw" {
+        export.raw(experiment, &obs)?;
+    }
     export.uns(&measurement)?;
     export.finish(obs.len() as u64, var.len() as u64)
 }

@@ -1,6 +1,10 @@
 //! H5AD files into a SOMA experiment: planned, resumable, exactly once.
 
+mod abort;
+mod commit;
 mod describe;
+mod destination;
+mod dry_run;
 mod error;
 mod extras;
 mod fingerprint;
@@ -10,11 +14,14 @@ mod inputs;
 mod options;
 mod plan;
 mod run;
+mod units;
 mod write;
 
+pub use abort::abort;
+pub use dry_run::{DryRun, plan_only};
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 pub use in_list::InputFile;
 pub use options::{IngestOptions, Progress, Resources, Silent};
 pub use plan::{Plan, PlannedInput, Unit};
-pub use run::{DryRun, IngestSummary, abort, ingest, plan_only};
+pub use run::{IngestSummary, ingest};

@@ -1,35 +1,81 @@
 //! Giving up an ingest that is not finished.
 
-use vacuole_store::{PRIVATE_FOLDER, Uri};
+use vacuole_soma::create::{commit_path, deciding_files};
+use vacuole_store::{PRIVATE_FOLDER, Store, Uri, join};
+use vacuole_tiledb::TimestampedName;
 
-use crate::destination::{experiment_exists, remove_unfinished};
+use crate::destination::remove_unfinished;
 use crate::error::{Error, Result};
-use crate::options::Silent;
-use crate::plan::Plan;
+use crate::options::{Progress, Silent};
+use crate::plan::{Plan, PlannedBase};
 
 /// Removes what an unfinished ingest has written. Returns whether there was one.
 ///
 /// # Errors
-/// [`Error::Conflict`] where the experiment is complete.
+/// [`Error::Conflict`] where it is complete.
 pub fn abort(destination: &str) -> Result<bool> {
     let uri = Uri::parse(destination)?;
     uri.check_writable()?;
     let store = vacuole_store::open(&uri)?;
     store.list("")?;
     let Some(plan) = Plan::read(&*store)? else { return Ok(false) };
-    if experiment_exists(&store)? {
+    if plan.is_committed(&store)? {
         plan.close(&*store)?;
         return Err(Error::Conflict {
             object: store.display(""),
-            message: "the experiment is complete; there is nothing to abort".to_owned(),
+            message: "the ingest is complete; there is nothing to abort".to_owned(),
         });
     }
-    remove_unfinished(&*store, &plan, &Silent)?;
+    give_up(&*store, &plan, &Silent)?;
+    Ok(true)
+}
+
+/// Removes everything that an ingest has written that is not committed.
+pub(crate) fn give_up(store: &dyn Store, plan: &Plan, progress: &dyn Progress) -> Result<()> {
+    remove_unfinished(store, plan, progress)?;
+    if let Some(base) = &plan.base {
+        give_up_append(store, plan, base)?;
+        return plan.forget(store);
+    }
     // Readers that look below the root see nothing of an array without its schema.
     for folder in ["ms", "obs", "__group", "__meta"] {
         store.remove_folder(folder)?;
     }
     store.remove("__tiledb_group.tdb")?;
-    store.remove_folder(PRIVATE_FOLDER)?;
-    Ok(true)
+    Ok(store.remove_folder(PRIVATE_FOLDER)?)
+}
+
+/// Takes an append back, whose cells nobody sees before `obs` has them.
+fn give_up_append(store: &dyn Store, plan: &Plan, base: &PlannedBase) -> Result<()> {
+    let stamp = plan.stamp();
+    // New members first, so that no group names what is being removed.
+    for group in &base.groups {
+        let name = TimestampedName { version: Some(2), ..stamp.structure_name() };
+        store.remove(&join(&join(group, "__group"), &name.to_string()))?;
+    }
+    for path in plan.array_paths().chain(base.arrays.keys().map(String::as_str)) {
+        if !base.arrays.contains_key(path) {
+            store.remove_folder(path)?;
+        } else {
+            store.remove(&commit_path(path, &stamp))?;
+        }
+    }
+    for (position, unit) in plan.units.iter().enumerate() {
+        let name = stamp.fragment_name(position).to_string();
+        store.remove_folder(&join(&join(&unit.array, "__fragments"), &name))?;
+    }
+    for path in base.arrays.keys() {
+        // What others have written since names the schema that was in force. A larger shape does no harm.
+        if base.foreign(path, &deciding_files(store, path)?, &plan.uuid).is_none() {
+            let schema = stamp.structure_name().to_string();
+            store.remove(&join(&join(path, "__schema"), &schema))?;
+            let enumerations = join(path, "__schema/__enumerations");
+            for entry in store.list(&enumerations)? {
+                if entry.name.contains(&plan.uuid) {
+                    store.remove(&join(&enumerations, &entry.name))?;
+                }
+            }
+        }
+    }
+    Ok(())
 }

@@ -6,8 +6,9 @@ use vacuole_soma::create::{self, WriteStamp};
 use vacuole_soma::opening;
 use vacuole_soma::private::{self, Digests, RecordingStore};
 use vacuole_store::Store;
+use vacuole_tiledb::consolidated_commits;
 
-use crate::describe::{Kept, Node};
+use crate::describe::{ArrayNode, Kept, Node, Standing};
 use crate::error::Result;
 use crate::extras;
 use crate::plan::{Plan, UnitRecord};
@@ -26,20 +27,13 @@ impl Commit<'_> {
     pub(crate) fn run(mut self, records: Vec<UnitRecord>) -> Result<u64> {
         let recording = RecordingStore::new(Arc::clone(self.store));
         let units = self.plan.units_by_part();
+        // The commit: without its metadata the root is no experiment, and cells that `obs` does not have are none.
+        let mut last = None;
         for node in self.nodes {
             match node {
                 Node::Array(array) => {
                     let path = &array.path;
-                    let metadata = &array.metadata;
-                    let (schema, enumerations) = (&array.schema, &array.enumerations);
-                    create::create_array(
-                        &recording,
-                        path,
-                        schema,
-                        enumerations,
-                        metadata,
-                        self.stamp,
-                    )?;
+                    self.make(&recording, array)?;
                     let fragments: Vec<_> = array
                         .parts
                         .iter()
@@ -48,13 +42,21 @@ impl Commit<'_> {
                         .filter(|&&unit| records.get(unit).is_some_and(|record| record.written))
                         .map(|&unit| self.stamp.fragment_name(unit))
                         .collect();
-                    if !fragments.is_empty() {
-                        create::commit(&recording, path, &fragments, self.stamp)?;
+                    if fragments.is_empty() {
+                        continue;
+                    }
+                    let object = create::commit_path(path, self.stamp);
+                    let bytes = consolidated_commits(&fragments);
+                    match &self.plan.base {
+                        Some(base) if *path == base.obs => last = Some((object, bytes)),
+                        _ => recording.put(&object, &bytes)?,
                     }
                 }
                 Node::Group(group) => {
                     create::put_members(&recording, &group.path, &group.members, self.stamp)?;
-                    if !group.path.is_empty() {
+                    if group.path.is_empty() && !group.exists {
+                        last = Some(create::metadata_file("", &group.metadata, self.stamp)?);
+                    } else if !group.exists {
                         create::put_metadata(&recording, &group.path, &group.metadata, self.stamp)?;
                     }
                 }
@@ -66,19 +68,35 @@ impl Commit<'_> {
         }
         let mut digests: Digests = recording.take();
         digests.extend(records.into_iter().flat_map(|record| record.files));
-        let Some(Node::Group(root)) = self.nodes.last() else { return Ok(0) };
-        let (object, bytes) = create::metadata_file("", &root.metadata, self.stamp)?;
-        digests.insert(object.clone(), private::FileDigest::of(&bytes));
-        let (path, together) =
-            opening::gather(&**self.store, &digests, (&object, &bytes), &self.plan.uuid)?;
+        let last = last.as_ref().map(|(object, bytes)| (object.as_str(), bytes.as_slice()));
+        if let Some((object, bytes)) = last {
+            digests.insert(object.to_owned(), private::FileDigest::of(bytes));
+        }
+        let (path, together) = opening::gather(&**self.store, &digests, last, &self.plan.uuid)?;
         self.store.put(&path, &together)?;
         digests.insert(path, private::FileDigest::of(&together));
         let path = private::path(&format!("{}/{}.json", private::DIGESTS, self.plan.uuid));
         self.store.put(&path, &private::encode(private::DIGESTS, &digests))?;
         self.store.flush()?;
-        // The commit: without its metadata the root is no experiment.
-        create::put_metadata(&**self.store, "", &root.metadata, self.stamp)?;
-        self.store.flush()?;
+        if let Some((object, bytes)) = last {
+            self.store.put(object, bytes)?;
+            self.store.flush()?;
+        }
         Ok(digests.values().map(|file| file.size).sum())
+    }
+
+    /// Writes what an array is, as far as it is not there.
+    fn make(&self, store: &dyn Store, array: &ArrayNode) -> Result<()> {
+        let ArrayNode { path, metadata, schema, enumerations, .. } = array;
+        match array.standing {
+            Standing::New => {
+                create::create_array(store, path, schema, enumerations, metadata, self.stamp)?;
+            }
+            Standing::Evolved => {
+                create::evolve_array(store, path, schema, enumerations, self.stamp)?;
+            }
+            Standing::AsItWas(_) => {}
+        }
+        Ok(())
     }
 }

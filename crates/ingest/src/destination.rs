@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use vacuole_soma::create::deciding_files;
 use vacuole_soma::{ErrorKind, Object};
 use vacuole_store::{PRIVATE_FOLDER, Store, join};
 
@@ -34,8 +35,31 @@ pub(crate) fn check_same(
     } else {
         return Ok(());
     };
-    let message = format!("{fault}; finish it as it was begun, or remove it with --abort");
+    let remedy = "finish it as it was begun, remove it with --abort, or begin anew with --replan";
+    let message = format!("{fault}; {remedy}");
     Err(Error::Conflict { object: store.display(""), message })
+}
+
+/// Fails where others have written to the experiment since an append to it was planned: cells would get the join ids of
+/// theirs, and deletes would hide them.
+pub(crate) fn check_base(store: &dyn Store, plan: &Plan) -> Result<()> {
+    let Some(base) = &plan.base else { return Ok(()) };
+    for array in base.arrays.keys() {
+        let found = deciding_files(store, array)?;
+        if let Some(name) = base.foreign(array, &found, &plan.uuid) {
+            let what = match name.rsplit('.').next() {
+                Some("del") => "a delete",
+                Some("wrt" | "con" | "ok" | "ign" | "vac") => "a commit",
+                _ => "a schema",
+            };
+            let message = format!(
+                "since this append was planned another program has written to the experiment: found {what}, {name}; plan \
+                 it anew with --replan, or remove it with --abort"
+            );
+            return Err(Error::Conflict { object: store.display(array), message });
+        }
+    }
+    Ok(())
 }
 
 /// Fails where the destination is something else than a folder.

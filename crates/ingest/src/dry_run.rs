@@ -3,7 +3,8 @@
 use vacuole_soma::create::WriteStamp;
 use vacuole_store::Uri;
 
-use crate::describe::{Contents, Node, describe_all, describe_one};
+use crate::describe::{Base, Contents, Node, describe_all, describe_one};
+use crate::destination::experiment_exists;
 use crate::error::Result;
 use crate::in_list::InputFile;
 use crate::inputs::{Inputs, every_problem};
@@ -41,13 +42,14 @@ pub fn plan_only(
     let inputs = Inputs::find(paths).map_err(several)?;
     let budget = Budget::new(resources, &uri, inputs.memory());
     let planned = inputs.planned().map_err(several)?;
+    let store = vacuole_store::open(&uri)?;
+    let base = experiment_exists(&store)?.then(|| Base::open(&store, u64::MAX)).transpose()?;
     let stamp = WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() };
     let files = inputs.open().map_err(several)?;
-    let description = describe_all(&files, options, progress, &stamp.uuid)?;
+    let description = describe_all(&files, base.as_ref(), options, progress, &stamp.uuid)?;
     let (n_obs, n_var) = (description.n_obs, description.n_vars);
-    let nodes = description.nodes;
     let mut spill_bytes = 0;
-    for node in &nodes {
+    for node in &description.nodes {
         let Node::Array(array) = node else { continue };
         for part in &array.parts {
             if let Contents::Matrix(matrix) = &part.contents {
@@ -56,6 +58,6 @@ pub fn plan_only(
             }
         }
     }
-    let plan = Plan::new(planned, options, &stamp, &nodes)?;
+    let plan = Plan::new(planned, options, &stamp, &description, base.as_ref())?;
     Ok(DryRun { plan, n_obs, n_var, spill_bytes })
 }

@@ -37,6 +37,12 @@ impl Inputs {
         })
     }
 
+    /// Keeps those for which the flag, in their order, says so.
+    pub(crate) fn retain(&mut self, wanted: impl IntoIterator<Item = bool>) {
+        let mut wanted = wanted.into_iter();
+        self.all.retain(|_| wanted.next().unwrap_or(true));
+    }
+
     /// The most memory that reading them takes besides what is read: one is read at a time.
     pub(crate) fn memory(&self) -> u64 {
         self.all.iter().map(Input::memory).max().unwrap_or(0)

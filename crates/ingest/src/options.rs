@@ -16,6 +16,12 @@ pub struct IngestOptions {
     pub obs_id_name: String,
     /// The column that an index of `var` without a name becomes.
     pub var_id_name: String,
+    /// Stores integers as floats where other files, or the experiment, have floats.
+    #[serde(default)]
+    pub widen: bool,
+    /// Gives an unfinished ingest up and begins anew. Plans do not hold it.
+    #[serde(skip)]
+    pub replan: bool,
     /// Takes ids of cells and genes that tell nothing apart: repeated ids of cells are made unique as those of
     /// genes are, missing and empty ones stay. It decides whether something is stored and not what, so that plans
     /// do not hold it.
@@ -26,7 +32,7 @@ pub struct IngestOptions {
 impl IngestOptions {
     /// The choices that plans hold and compare.
     pub(crate) fn stored(&self) -> Self {
-        Self { allow_ambiguous_ids: false, ..self.clone() }
+        Self { allow_ambiguous_ids: false, replan: false, ..self.clone() }
     }
 }
 
@@ -38,6 +44,8 @@ impl Default for IngestOptions {
             layer: "data".to_owned(),
             obs_id_name: "obs_id".to_owned(),
             var_id_name: "var_id".to_owned(),
+            widen: false,
+            replan: false,
             allow_ambiguous_ids: false,
         }
     }

@@ -3,15 +3,17 @@
 //! A plan is made once and kept under `__vacuole` until the experiment is complete. Everything that is written
 //! has a name that the plan fixes, so that a unit written twice leaves what writing it once leaves.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vacuole_soma::create::WriteStamp;
+use vacuole_soma::create::{WriteStamp, commit_path};
 use vacuole_soma::private;
 use vacuole_store::Store;
 
-use crate::describe::{ArrayNode, Contents, Node, Part};
+use crate::describe::{ArrayNode, Base, Contents, Description, Node, Part};
+use crate::destination::experiment_exists;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::options::IngestOptions;
@@ -34,8 +36,40 @@ pub struct Plan {
     pub at: u64,
     /// Tells this ingest's files from others'.
     pub uuid: String,
+    /// Cells of the inputs.
+    pub n_obs: u64,
+    /// Genes of the measurement, when it is finished.
+    pub n_vars: u64,
+    /// The experiment that it is an append to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<PlannedBase>,
     /// The units of work, in order.
     pub units: Vec<Unit>,
+}
+
+/// The experiment that is appended to, as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedBase {
+    /// Where `obs` is, whose commit is the last.
+    pub obs: String,
+    /// For each array the names of the files that decide what it is: schemas, commits and deletes.
+    pub arrays: BTreeMap<String, Vec<String>>,
+    /// Groups that are there and get members.
+    pub groups: Vec<String>,
+}
+
+impl PlannedBase {
+    /// A file of an array that is neither there from before nor of the ingest of this name.
+    pub(crate) fn foreign<'a>(
+        &self,
+        array: &str,
+        found: &'a [String],
+        uuid: &str,
+    ) -> Option<&'a String> {
+        let known: HashSet<&String> = self.arrays.get(array).into_iter().flatten().collect();
+        found.iter().find(|name| !known.contains(name) && !name.contains(uuid))
+    }
 }
 
 /// A file that is ingested.
@@ -49,6 +83,13 @@ pub struct PlannedInput {
     /// Names and values of columns that are added to `obs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub obs_values: Vec<(String, String)>,
+}
+
+impl PlannedInput {
+    /// Whether it holds the same as another.
+    fn is_same(&self, other: &Self) -> bool {
+        self.fingerprint.same_content(&other.fingerprint) && self.obs_values == other.obs_values
+    }
 }
 
 /// A unit: one fragment.
@@ -81,20 +122,32 @@ impl Plan {
         inputs: Vec<PlannedInput>,
         options: &IngestOptions,
         stamp: &WriteStamp,
-        nodes: &[Node],
+        description: &Description,
+        base: Option<&Base>,
     ) -> Result<Self> {
         let mut units = Vec::new();
-        for node in nodes {
-            if let Node::Array(array) = node {
-                units.extend(units_of(array)?);
+        let mut groups = Vec::new();
+        for node in &description.nodes {
+            match node {
+                Node::Array(array) => units.extend(units_of(array)?),
+                Node::Group(group) if group.exists => groups.push(group.path.clone()),
+                Node::Group(_) => {}
             }
         }
+        let base = base.map(|base| PlannedBase {
+            obs: base.place("obs"),
+            arrays: base.deciding_files(),
+            groups,
+        });
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             inputs,
             options: options.stored(),
             at: stamp.at,
             uuid: stamp.uuid.clone(),
+            n_obs: description.n_obs,
+            n_vars: description.n_vars,
+            base,
             units,
         })
     }
@@ -126,10 +179,29 @@ impl Plan {
         }
     }
 
+    /// Whether everything is there: of a new experiment its metadata, of an append the commit of `obs`.
+    pub(crate) fn is_committed(&self, store: &Arc<dyn Store>) -> Result<bool> {
+        match &self.base {
+            None => experiment_exists(store),
+            Some(base) => Ok(store.size(&commit_path(&base.obs, &self.stamp()))?.is_some()),
+        }
+    }
+
+    /// The arrays that units are of.
+    pub(crate) fn array_paths(&self) -> impl Iterator<Item = &str> {
+        let paths: BTreeSet<&str> = self.units.iter().map(|unit| unit.array.as_str()).collect();
+        paths.into_iter()
+    }
+
     /// Turns the open plan into the record of a finished ingest.
     pub(crate) fn close(&self, store: &dyn Store) -> Result<()> {
         store.put(&self.record_path(), &private::encode(private::PLAN, self))?;
         store.flush()?;
+        self.forget(store)
+    }
+
+    /// Removes the open plan and what is known of its units.
+    pub(crate) fn forget(&self, store: &dyn Store) -> Result<()> {
         store.remove_folder(&private::path(DONE))?;
         store.remove_folder(&private::path("tmp"))?;
         Ok(store.remove(&private::path(private::OPEN_PLAN))?)
@@ -151,16 +223,14 @@ impl Plan {
         Ok(found)
     }
 
-    /// Whether it is of the same inputs and the same choices.
-    pub(crate) fn is_of(&self, inputs: &[PlannedInput], options: &IngestOptions) -> bool {
-        self.has_inputs(inputs) && self.options == options.stored()
+    /// Whether an input is among its own, with the same choices.
+    pub(crate) fn holds(&self, input: &PlannedInput, options: &IngestOptions) -> bool {
+        self.options == options.stored() && self.inputs.iter().any(|own| own.is_same(input))
     }
 
     /// Whether its inputs hold the same as these, in the same order.
     pub(crate) fn has_inputs(&self, inputs: &[PlannedInput]) -> bool {
-        let same = |(a, b): (&PlannedInput, &PlannedInput)| {
-            a.fingerprint.same_content(&b.fingerprint) && a.obs_values == b.obs_values
-        };
+        let same = |(a, b): (&PlannedInput, &PlannedInput)| a.is_same(b);
         self.inputs.len() == inputs.len() && self.inputs.iter().zip(inputs).all(same)
     }
 

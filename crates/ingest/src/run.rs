@@ -3,8 +3,9 @@
 //! 1. Describe the inputs as SOMA objects, and open a plan that names everything that will be written.
 //! 2. Write schemas, groups and metadata, all but the experiment's own metadata.
 //! 3. Write each unit's fragment; a unit is done when its files are safe on disk and a record says so.
-//! 4. Commit each array's fragments at once, `var` and `obs` last; then write the experiment's metadata. Before
-//!    that there is no experiment for any reader, and from then on there is all of it.
+//! 4. Commit each array's fragments at once, `var` and `obs` last; of a new experiment then write its metadata. Before
+//!    that there is no experiment for any reader, and from then on there is all of it. An append is there when `obs` has
+//!    its cells; it stops where others have written to the experiment since it was planned.
 //! 5. Turn the plan into the record of a finished ingest.
 //!
 //! Killed anywhere, the same command goes on where it was: what is done is not done again.
@@ -14,26 +15,29 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use vacuole_soma::create::WriteStamp;
 use vacuole_store::{Store, Uri};
 
+use crate::abort::give_up;
 use crate::commit::Commit;
-use crate::describe::{describe_all, describe_one};
+use crate::describe::{Base, describe_all, describe_one};
 use crate::destination::{
-    check_folder, check_free, check_same, experiment_exists, remove_unfinished,
+    check_base, check_folder, check_free, check_same, experiment_exists, remove_unfinished,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::in_list::InputFile;
 use crate::inputs::{Inputs, every_problem};
-use crate::options::{IngestOptions, Progress, Resources, Silent};
+use crate::options::{IngestOptions, Progress, Resources};
 use crate::plan::{Plan, PlannedInput};
 use crate::units::Units;
 use crate::write::Budget;
 
 /// What an ingest did.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct IngestSummary {
     /// The experiment.
     pub experiment: String,
     /// Whether the experiment held this input already, and nothing was changed.
     pub unchanged: bool,
+    /// Whether there was an experiment that the inputs were appended to.
+    pub appended: bool,
     /// How many units an earlier, interrupted run had done.
     pub resumed_units: usize,
     /// How many units there are.
@@ -46,8 +50,9 @@ pub struct IngestSummary {
     pub bytes: u64,
 }
 
-/// Ingests H5AD files, at paths or in buckets, into a new experiment, or goes on with an ingest of them that was
-/// interrupted. Of several files the cells come one after another, and genes are those of any.
+/// Ingests H5AD files, at paths or in buckets, into an experiment, which is made where there is none, or goes on with an
+/// ingest of them that was interrupted. Of several files the cells come one after another, and genes are those of any;
+/// those that the experiment holds already are left out.
 ///
 /// # Errors
 /// [`Error::Conflict`] where the destination holds something else, [`Error::Unfit`] where a file holds what no
@@ -63,99 +68,128 @@ pub fn ingest(
     uri.check_writable()?;
     let paths = inputs;
     let several = |error| every_problem(error, paths, |file| describe_one(file, options));
-    let inputs = Inputs::find(paths).map_err(several)?;
+    let mut inputs = Inputs::find(paths).map_err(several)?;
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
-    let planned = inputs.planned().map_err(several)?;
+    let mut planned = inputs.planned().map_err(several)?;
     check_folder(&*store)?;
-    let open = Plan::read(&*store)?;
+    if options.replan
+        && let Some(plan) = Plan::read(&*store)?
+        && !plan.is_committed(&store)?
+    {
+        give_up(&*store, &plan, progress)?;
+    }
     let exists = experiment_exists(&store)?;
+    if exists && leave_out_known(&*store, &mut inputs, &mut planned, options, progress)? {
+        let finished = Plan::finished(&*store)?;
+        let of =
+            finished.iter().find(|plan| planned.iter().all(|input| plan.holds(input, options)));
+        let mut summary = of.map_or_else(
+            || IngestSummary { experiment: destination.to_owned(), ..IngestSummary::default() },
+            |plan| IngestSummary::of(plan, destination),
+        );
+        summary.unchanged = true;
+        return Ok(summary);
+    }
+    let open = Plan::read(&*store)?;
     if let Some(plan) = &open {
         check_same(&*store, plan, &planned, options)?;
-    } else if exists {
-        return already_there(&*store, &planned, options, &inputs);
-    } else {
+        if plan.is_committed(&store)? {
+            // Killed between the commit and the end of the record.
+            plan.close(&*store)?;
+            return Ok(IngestSummary::of(plan, destination));
+        }
+        check_base(&*store, plan)?;
+    } else if !exists {
         check_free(&*store)?;
     }
+    let base = match &open {
+        Some(plan) if plan.base.is_none() => None,
+        Some(plan) => Some(Base::open(&store, plan.at.saturating_sub(1))?),
+        None if exists => Some(Base::open(&store, u64::MAX)?),
+        None => None,
+    };
     let files = inputs.open().map_err(several)?;
     let stamp = match &open {
         Some(plan) => plan.stamp(),
-        None => WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() },
+        None => WriteStamp {
+            // What is as old or older than a delete is hidden by it.
+            at: base.as_ref().map_or(0, |base| base.last_change().saturating_add(1)).max(now()),
+            uuid: uuid::Uuid::new_v4().simple().to_string(),
+        },
     };
-    let description = describe_all(&files, options, progress, &stamp.uuid)?;
-    let (n_obs, n_var) = (description.n_obs, description.n_vars);
-    let nodes = description.nodes;
+    let description = describe_all(&files, base.as_ref(), options, progress, &stamp.uuid)?;
     let plan = match open {
         Some(plan) => {
             remove_unfinished(&*store, &plan, progress)?;
             plan
         }
         None => {
-            let plan = Plan::new(planned, options, &stamp, &nodes)?;
+            let plan = Plan::new(planned, options, &stamp, &description, base.as_ref())?;
             plan.open(&*store)?;
             plan
         }
     };
-    let mut summary = IngestSummary {
-        experiment: destination.to_owned(),
-        unchanged: false,
-        resumed_units: 0,
-        units: plan.units.len(),
-        n_obs,
-        n_var,
-        bytes: 0,
+    let nodes = description.nodes;
+    let mut summary = IngestSummary::of(&plan, destination);
+    let budget = Budget::new(resources, &uri, inputs.memory());
+    let units = Units {
+        files: &files,
+        plan: &plan,
+        stamp: &stamp,
+        store: &store,
+        nodes: &nodes,
+        budget: &budget,
+        progress,
     };
-    // Killed between the commit and the end of the record, the experiment is complete.
-    if !exists {
-        let budget = Budget::new(resources, &uri, inputs.memory());
-        let units = Units {
-            files: &files,
-            plan: &plan,
-            stamp: &stamp,
-            store: &store,
-            nodes: &nodes,
-            budget: &budget,
-            progress,
-        };
-        let (records, resumed) = units.write()?;
-        inputs.check_unchanged()?;
-        summary.resumed_units = resumed;
-        progress.begin("committing", 0);
-        let kept = description.kept;
-        let commit = Commit { plan: &plan, stamp: &stamp, store: &store, nodes: &nodes, kept };
-        summary.bytes = commit.run(records)?;
-    }
+    let (records, resumed) = units.write()?;
+    inputs.check_unchanged()?;
+    check_base(&*store, &plan)?;
+    summary.resumed_units = resumed;
+    progress.begin("committing", 0);
+    let kept = description.kept;
+    let commit = Commit { plan: &plan, stamp: &stamp, store: &store, nodes: &nodes, kept };
+    summary.bytes = commit.run(records)?;
     plan.close(&*store)?;
     Ok(summary)
 }
 
-/// The experiment exists: fine where it is of these very inputs.
-fn already_there(
+/// Leaves out the inputs that the experiment holds already, and says whether that is all of them.
+fn leave_out_known(
     store: &dyn Store,
-    planned: &[PlannedInput],
+    inputs: &mut Inputs,
+    planned: &mut Vec<PlannedInput>,
     options: &IngestOptions,
-    inputs: &Inputs,
-) -> Result<IngestSummary> {
+    progress: &dyn Progress,
+) -> Result<bool> {
     let finished = Plan::finished(store)?;
-    match finished.iter().find(|plan| plan.is_of(planned, options)) {
-        Some(plan) => {
-            let found = describe_all(&inputs.open()?, options, &Silent, &plan.uuid)?;
-            Ok(IngestSummary {
-                experiment: store.display(""),
-                unchanged: true,
-                resumed_units: 0,
-                units: plan.units.len(),
-                n_obs: found.n_obs,
-                n_var: found.n_vars,
-                bytes: 0,
-            })
+    let is_known = |input: &PlannedInput| finished.iter().any(|plan| plan.holds(input, options));
+    let known: Vec<bool> = planned.iter().map(is_known).collect();
+    if known.iter().all(|known| *known) {
+        return Ok(true);
+    }
+    for (input, _) in planned.iter().zip(&known).filter(|(_, known)| **known) {
+        progress.warn(&format!("{}: the experiment holds it already; it is left out", input.path));
+    }
+    let mut wanted = known.iter().map(|known| !known);
+    planned.retain(|_| wanted.next().unwrap_or(true));
+    inputs.retain(known.iter().map(|known| !known));
+    Ok(false)
+}
+
+impl IngestSummary {
+    /// That of a plan before anything is written.
+    fn of(plan: &Plan, destination: &str) -> Self {
+        Self {
+            experiment: destination.to_owned(),
+            unchanged: false,
+            appended: plan.base.is_some(),
+            resumed_units: 0,
+            units: plan.units.len(),
+            n_obs: plan.n_obs,
+            n_var: plan.n_vars,
+            bytes: 0,
         }
-        None => Err(Error::Conflict {
-            object: store.display(""),
-            message: "there is an experiment already, made of other inputs or with other options; \
-                      choose another destination (appending is not supported yet)"
-                .to_owned(),
-        }),
     }
 }
 

@@ -6,9 +6,9 @@ use vacuole_store::{Store, join};
 use vacuole_tiledb::group::{GroupDetails, Member, MemberKind};
 use vacuole_tiledb::metadata::{self, MetadataValue};
 use vacuole_tiledb::schema::{ArraySchema, Enumeration};
-use vacuole_tiledb::{FORMAT_VERSION, TimestampedName, consolidated_commits};
+use vacuole_tiledb::{FORMAT_VERSION, TimestampedName};
 
-use crate::array::{COMMIT_FOLDER, ENUMERATION_FOLDER, METADATA_FOLDER, SCHEMA_FOLDER};
+use crate::array::{COMMIT_FOLDER, ENUMERATION_FOLDER, METADATA_FOLDER, SCHEMA_FOLDER, file_names};
 use crate::error::{InObject, Result};
 use crate::object::{GROUP_FOLDER, SomaType, keys};
 
@@ -82,6 +82,25 @@ impl WriteStamp {
     }
 }
 
+/// Gives an array another schema, with enumerations that are new in it. Writing it again changes nothing.
+///
+/// Fragments name the schema that they were written under; cells of older ones are null in columns that these did not have
+/// (TileDB's schema evolution).
+pub fn evolve_array(
+    store: &dyn Store,
+    path: &str,
+    schema: &ArraySchema,
+    enumerations: &[Enumeration],
+    stamp: &WriteStamp,
+) -> Result<()> {
+    for enumeration in enumerations {
+        let object = join(&join(path, ENUMERATION_FOLDER), &enumeration.file);
+        store.put(&object, &enumeration.write().in_object(store.display(&object))?)?;
+    }
+    let object = join(&join(path, SCHEMA_FOLDER), &stamp.structure_name().to_string());
+    Ok(store.put(&object, &schema.write().in_object(store.display(&object))?)?)
+}
+
 /// Writes what makes an array exist: enumerations, schema, metadata. Writing it again changes nothing.
 pub fn create_array(
     store: &dyn Store,
@@ -91,14 +110,8 @@ pub fn create_array(
     metadata: &BTreeMap<String, MetadataValue>,
     stamp: &WriteStamp,
 ) -> Result<()> {
-    for enumeration in enumerations {
-        let object = join(&join(path, ENUMERATION_FOLDER), &enumeration.file);
-        store.put(&object, &enumeration.write().in_object(store.display(&object))?)?;
-    }
     put_metadata(store, path, metadata, stamp)?;
-    let object = join(&join(path, SCHEMA_FOLDER), &stamp.structure_name().to_string());
-    store.put(&object, &schema.write().in_object(store.display(&object))?)?;
-    Ok(())
+    evolve_array(store, path, schema, enumerations, stamp)
 }
 
 /// Writes a group's members. A group is a SOMA object once it has its metadata too.
@@ -139,16 +152,21 @@ pub fn metadata_file(
     Ok((object, bytes))
 }
 
-/// Commits fragments of one array, all at once.
-pub fn commit(
-    store: &dyn Store,
-    path: &str,
-    fragments: &[TimestampedName],
-    stamp: &WriteStamp,
-) -> Result<()> {
+/// The file that commits fragments of one array, all at once: its path.
+pub fn commit_path(path: &str, stamp: &WriteStamp) -> String {
     let name = TimestampedName::new(stamp.at, &*stamp.uuid, Some(FORMAT_VERSION));
-    let object = join(&join(path, COMMIT_FOLDER), &format!("{name}.con"));
-    Ok(store.put(&object, &consolidated_commits(fragments))?)
+    join(&join(path, COMMIT_FOLDER), &format!("{name}.con"))
+}
+
+/// The names of the files that decide what an array is: those under `__schema` and `__commits`, sorted.
+///
+/// # Errors
+/// Those of listing.
+pub fn deciding_files(store: &dyn Store, path: &str) -> Result<Vec<String>> {
+    let mut names = file_names(store, &join(path, SCHEMA_FOLDER))?;
+    names.extend(file_names(store, &join(path, COMMIT_FOLDER))?);
+    names.sort();
+    Ok(names)
 }
 
 #[cfg(test)]

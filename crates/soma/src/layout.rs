@@ -63,14 +63,21 @@ pub fn dense_nd_array(data_type: &DataType, shape: &[u64]) -> Result<ArraySchema
 pub fn data_frame(columns: &[Field], rows: u64) -> Result<ArraySchema> {
     let extent = (rows.max(1) as i64).min(MATRIX_EXTENT);
     let dimensions = vec![dimension(JOIN_ID.to_owned(), extent, join_id_filters())];
-    let attributes = columns.iter().map(|field| match field.data_type() {
+    let attributes = columns.iter().map(column).collect::<Result<_>>()?;
+    Ok(schema(ArrayType::Sparse, dimensions, attributes, &[rows]))
+}
+
+/// A column of a data frame, as [`data_frame`] makes it.
+///
+/// # Errors
+/// As of [`data_frame`].
+pub fn column(field: &Field) -> Result<Attribute> {
+    match field.data_type() {
         DataType::Dictionary(index, _) => {
             attribute(field.name().clone(), index, true, Some(field.name().clone()))
         }
         other => attribute(field.name().clone(), other, true, None),
-    });
-    let attributes = attributes.collect::<Result<_>>()?;
-    Ok(schema(ArrayType::Sparse, dimensions, attributes, &[rows]))
+    }
 }
 
 fn schema(

@@ -46,23 +46,25 @@ struct File {
 }
 
 /// Puts the small files among `digests` together: the path and the bytes of the file, to be put. `coming` is a file that is
-/// going to be put.
+/// going to be put, where there is one.
 ///
 /// # Errors
 /// Those of reading, and [`Checksum`](ErrorKind::Checksum) where a file is not as its digest says.
 pub fn gather(
     store: &dyn Store,
     digests: &Digests,
-    coming: (&str, &[u8]),
+    coming: Option<(&str, &[u8])>,
     uuid: &str,
 ) -> Result<(String, Vec<u8>)> {
     let stored: u64 = digests.values().map(|file| file.size).sum();
-    let mut room = (stored / 16).clamp(LEAST, MOST).saturating_sub(coming.1.len() as u64);
+    let mut room = (stored / 16)
+        .clamp(LEAST, MOST)
+        .saturating_sub(coming.map_or(0, |coming| coming.1.len() as u64));
     let ours = |path: &str| path.starts_with(PRIVATE_FOLDER) && !path.ends_with(".json");
     let mut small: Vec<(&String, &FileDigest)> = digests
         .iter()
         .filter(|(path, file)| (1..=SMALL).contains(&file.size) && !ours(path))
-        .filter(|(path, _)| *path != coming.0)
+        .filter(|(path, _)| coming.is_none_or(|coming| *path != coming.0))
         .collect();
     small.sort_by_key(|(_, file)| file.size);
     small.retain(|(_, file)| {
@@ -86,7 +88,9 @@ pub fn gather(
         }
         take(path, bytes);
     }
-    take(coming.0, coming.1);
+    if let Some((path, bytes)) = coming {
+        take(path, bytes);
+    }
     let mut file = private::encode(OPENING, &Index { xxh3: private::digest(&body), files });
     file.extend_from_slice(&body);
     Ok((private::path(&format!("{OPENING}/{uuid}")), file))
@@ -163,7 +167,7 @@ mod tests {
             store.put(path, bytes).unwrap();
             digests.insert((*path).to_owned(), FileDigest::of(bytes));
         }
-        let (path, bytes) = gather(&store, &digests, ("last", b"coming"), "x").unwrap();
+        let (path, bytes) = gather(&store, &digests, Some(("last", b"coming")), "x").unwrap();
         assert_eq!(path, "__vacuole/opening/x");
         let found = taken_apart(&path, &bytes).unwrap();
         let found: Vec<_> = found.iter().map(|f| (f.path.as_str(), &*f.bytes)).collect();
@@ -177,7 +181,7 @@ mod tests {
             assert!(taken_apart(&path, &bytes[..at]).is_err(), "cut at {at}");
         }
         store.put("b", b"other").unwrap();
-        let error = gather(&store, &digests, ("last", b""), "x").unwrap_err();
+        let error = gather(&store, &digests, Some(("last", b"")), "x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Checksum);
     }
 

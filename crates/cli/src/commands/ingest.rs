@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::output::{Output, bytes};
 use crate::size;
 
-/// Ingest H5AD files into a new SOMA experiment, or go on with an ingest that was interrupted
+/// Ingest H5AD files into a SOMA experiment, new or there already, or go on with an ingest that was interrupted
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   vacuole ingest atlas pbmc.h5ad
@@ -20,13 +20,14 @@ use crate::size;
   vacuole ingest atlas pbmc.h5ad --measurement RNA --layer raw_counts
   vacuole ingest atlas pbmc.h5ad --dry-run --json
 
-Of several files the cells come one after another; genes, columns and categories are joined, and what a
+Where there is an experiment, of this program or of tiledbsoma, the files are appended to it; those that
+it holds already are left out. Of several files the cells come one after another; genes, columns and categories are joined, and what a
 file does not have is null. Ids of cells must differ; uns, varm, obsp and varp are left out.
 
-The experiment appears when it is complete. Interrupted, the same command goes on where it was; on a
+The experiment, or what is appended, appears when it is complete. Interrupted, the same command goes on where it was; on a
 finished experiment it changes nothing. --abort removes an unfinished ingest.")]
 pub(crate) struct Arguments {
-    /// The experiment to make: a folder or a URI
+    /// The experiment to make or to append to: a folder or a URI
     experiment: String,
     /// The H5AD files, in the order of their cells
     #[arg(required_unless_present_any = ["abort", "in_list"], value_name = "INPUT")]
@@ -46,6 +47,12 @@ pub(crate) struct Arguments {
     /// The column that an index of var without a name becomes
     #[arg(long, default_value = "var_id")]
     var_id_name: String,
+    /// Store integers as floats where other files, or the experiment, have floats
+    #[arg(long)]
+    widen: bool,
+    /// Give an unfinished ingest up, and plan it anew
+    #[arg(long)]
+    replan: bool,
     /// Take missing, empty and repeated ids of cells, and missing and empty ones of genes
     #[arg(long)]
     allow_ambiguous_ids: bool,
@@ -88,6 +95,8 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         layer: arguments.layer,
         obs_id_name: arguments.obs_id_name,
         var_id_name: arguments.var_id_name,
+        widen: arguments.widen,
+        replan: arguments.replan,
         allow_ambiguous_ids: arguments.allow_ambiguous_ids,
     };
     let resources = Resources { memory: arguments.memory, tmpdir: arguments.tmpdir };
@@ -132,8 +141,9 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
             0 => String::new(),
             units => format!(" ({units} of {} units were done before)", summary.units),
         };
+        let appended = if summary.appended { " appended" } else { "" };
         format!(
-            "{experiment}: {} cells x {} genes of {named}, {} stored{resumed}",
+            "{experiment}: {} cells x {} genes of {named}{appended}, {} stored{resumed}",
             summary.n_obs,
             summary.n_var,
             bytes(summary.bytes)

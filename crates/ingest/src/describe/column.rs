@@ -1,5 +1,7 @@
 //! Columns of AnnData frames as columns of SOMA data frames.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -45,7 +47,12 @@ pub(crate) struct SomaColumn {
     treatment: Treatment,
     /// Codes that take the place of those of the categories, by position.
     codes: Option<Vec<i32>>,
+    /// Codes that take the place of values.
+    encoded: Option<Codes>,
 }
+
+/// Codes by the bytes of values.
+pub(super) type Codes = HashMap<Vec<u8>, i32>;
 
 /// What happens to values on their way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,13 +105,29 @@ impl SomaColumn {
     }
 
     fn new(field: Field, source: ColumnSource, treatment: Treatment) -> Self {
-        Self { field, source, categories: None, treatment, codes: None }
+        Self { field, source, categories: None, treatment, codes: None, encoded: None }
     }
 
     /// The same column with other codes for its categories.
     pub(super) fn recoded(mut self, codes: Vec<i32>) -> Self {
         self.codes = Some(codes);
         self
+    }
+
+    /// A column of values with codes in their place.
+    pub(super) fn encoded(mut self, codes: Codes) -> Self {
+        self.encoded = Some(codes);
+        self
+    }
+
+    /// All rows, as many at a time as are looked at.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<u64>> {
+        let rows = match &self.source {
+            ColumnSource::Stored(column) => column.len(),
+            ColumnSource::Values(values) => values.len() as u64,
+            ColumnSource::Nulls => 0,
+        };
+        (0..rows.div_ceil(ROWS)).map(move |block| block * ROWS..((block + 1) * ROWS).min(rows))
     }
 
     /// A categorical column with values in the place of codes.
@@ -221,10 +244,16 @@ impl SomaColumn {
     pub(crate) fn read_rows(&self, rows: std::ops::Range<u64>) -> Result<ArrayRef> {
         let values = self.read_treated(rows)?;
         let codes = self.codes.as_ref().zip(values.as_primitive_opt::<Int32Type>());
-        Ok(match codes {
-            Some((codes, values)) => Arc::new(with_codes(values, codes)),
-            None => values,
-        })
+        let values = match (codes, &self.encoded) {
+            (Some((codes, values)), _) => Arc::new(with_codes(values, codes)),
+            (None, Some(codes)) => encode(&values, codes),
+            (None, None) => values,
+        };
+        let stored = match self.field.data_type() {
+            DataType::Dictionary(index, _) => index,
+            other => other,
+        };
+        crate::write::stored_as(values, stored, self.field.name())
     }
 
     fn read_treated(&self, rows: std::ops::Range<u64>) -> Result<ArrayRef> {
@@ -273,6 +302,15 @@ impl SomaColumn {
             },
         })
     }
+}
+
+/// Codes in the place of values.
+fn encode(values: &ArrayRef, codes: &Codes) -> ArrayRef {
+    let stored = crate::write::cells::of_array(values);
+    let code = |row: usize| {
+        values.is_valid(row).then(|| codes.get(stored.cell(row, values.len())).copied()).flatten()
+    };
+    Arc::new((0..values.len()).map(code).collect::<Int32Array>())
 }
 
 /// New codes in the place of old ones.

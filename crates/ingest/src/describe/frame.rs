@@ -14,9 +14,10 @@ use vacuole_soma::{SomaType, keys, layout};
 use vacuole_tiledb::metadata::MetadataValue;
 use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
+use super::base::Stored;
 use super::ids::Ids;
 use super::index::{ColumnLayout, Origin, lay_out};
-use super::{ArrayNode, Contents, Context, Extra, Kept, Part, SomaColumn};
+use super::{ArrayNode, Contents, Context, Extra, Kept, Part, SomaColumn, Standing};
 use crate::error::{Result, in_object};
 
 /// What goes into a data frame.
@@ -192,7 +193,8 @@ pub(super) fn node(
     metadata.insert(keys::INDEX_NAME.to_owned(), json.as_str().into());
     metadata.extend(more);
     let parts = vec![Part::only(Contents::Frame(contents))];
-    Ok(ArrayNode { path: path.to_owned(), metadata, schema, enumerations, parts })
+    let standing = Standing::New;
+    Ok(ArrayNode { path: path.to_owned(), metadata, schema, enumerations, parts, standing })
 }
 
 /// The schema of a data frame of `rows` rows, and its enumerations with the names of their files.
@@ -203,11 +205,44 @@ pub(super) fn schema(
     rows: u64,
 ) -> Result<(ArraySchema, Vec<Enumeration>)> {
     let mut schema = in_object(layout::data_frame(fields, rows), path)?;
+    name_files(&mut enumerations);
+    add_enumerations(&mut schema, &enumerations);
+    Ok((schema, enumerations))
+}
+
+/// Gives enumerations files of their own.
+fn name_files(enumerations: &mut [Enumeration]) {
     for (number, enumeration) in enumerations.iter_mut().enumerate() {
         // libtiledb's own names end in a number that counts extensions; a UUID must come before it.
         enumeration.file = format!("{}e{number}_0", enumeration.file);
-        schema.enumerations.push((enumeration.name.clone(), enumeration.file.clone()));
     }
+}
+
+/// Names the files of enumerations in a schema; those that it has by these names are replaced.
+fn add_enumerations(schema: &mut ArraySchema, enumerations: &[Enumeration]) {
+    for Enumeration { name, file, .. } in enumerations {
+        match schema.enumerations.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => known.clone_from(file),
+            None => schema.enumerations.push((name.clone(), file.clone())),
+        }
+    }
+}
+
+/// The schema of a data frame that is there, with more rows, columns and enumerations; these with the names of their files.
+pub(super) fn evolved(
+    stored: &Stored,
+    fields: &[Field],
+    mut enumerations: Vec<Enumeration>,
+    rows: u64,
+) -> Result<(ArraySchema, Vec<Enumeration>)> {
+    let mut schema = stored.grown(&[Some(rows)])?;
+    for field in fields {
+        if schema.attribute(field.name()).is_none() {
+            schema.attributes.push(in_object(layout::column(field), stored.array.display())?);
+        }
+    }
+    name_files(&mut enumerations);
+    add_enumerations(&mut schema, &enumerations);
     Ok((schema, enumerations))
 }
 

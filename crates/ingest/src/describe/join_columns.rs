@@ -1,6 +1,7 @@
 //! Columns of one name in several files, as the one column that they become.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_schema::{DataType, Field};
@@ -8,10 +9,15 @@ use arrow_select::concat::concat;
 use arrow_select::take::take;
 use vacuole_tiledb::schema::Enumeration;
 
-use super::column::{MOST_CATEGORIES, enumeration};
-use super::{Context, SomaColumn};
+use super::base::StoredColumn;
+use super::column::{Codes, MOST_CATEGORIES, enumeration};
+use super::join_to::{codes_of, join_to};
+use super::{Context, SomaColumn, widen};
 use crate::error::{Error, Result};
 use crate::write::cells;
+
+/// What to do about integers here and floats there.
+pub(super) const WIDEN: &str = "convert one of them, or store integers as floats with --widen";
 
 /// The columns of one file.
 pub(super) struct OfInput<'a> {
@@ -41,6 +47,8 @@ pub(super) enum Change {
     Recoded(Vec<i32>),
     /// Its categories take the place of codes.
     Decoded,
+    /// Codes take the place of its values.
+    Encoded(Codes),
     /// It has no value.
     Nulls,
 }
@@ -52,6 +60,7 @@ impl Change {
             Self::Kept => column,
             Self::Recoded(codes) => column.recoded(codes),
             Self::Decoded => column.decoded(),
+            Self::Encoded(codes) => column.encoded(codes),
             Self::Nulls => SomaColumn::nulls(field.clone()),
         };
         column.field = field.clone();
@@ -60,16 +69,18 @@ impl Change {
 }
 
 /// A column of a file, by the file's number.
-type Found<'a> = (usize, &'a SomaColumn);
+pub(super) type Found<'a> = (usize, &'a SomaColumn);
 
-/// Joins the columns of several files by name.
+/// Joins the columns of several files by name, and with those of the data frame that is there.
 pub(super) fn join_columns(
     context: &Context<'_>,
     path: &str,
+    there: &[StoredColumn],
     inputs: &[OfInput<'_>],
 ) -> Result<Joined> {
-    let mut by_name: Vec<(&str, Vec<Found<'_>>)> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let names = there.iter().map(|column| column.field.name().as_str());
+    let mut places: HashMap<&str, usize> = names.clone().zip(0..).collect();
+    let mut by_name: Vec<(&str, Vec<Found<'_>>)> = names.map(|name| (name, Vec::new())).collect();
     for (input, of_input) in inputs.iter().enumerate() {
         for column in of_input.columns {
             let name = column.field.name().as_str();
@@ -90,19 +101,20 @@ pub(super) fn join_columns(
         notes: Vec::new(),
     };
     let input = |number: usize| inputs.get(number).map_or("", |of_input| of_input.input);
-    for (name, found) in by_name {
-        match join_one(context, &found)? {
-            One::Joined { field, enumeration, changes, decoded } => {
+    let is_in_all = |found: &[Found<'_>]| found.len() == inputs.len();
+    for (place, (name, found)) in by_name.into_iter().enumerate() {
+        let one = match there.get(place) {
+            Some(there) => join_to(context, there, &found, is_in_all(&found))?,
+            None => join_one(context, &found)?,
+        };
+        match one {
+            One::Joined { field, enumeration, changes, note } => {
                 for ((number, _), change) in found.iter().zip(changes) {
                     if let Some(of_input) = joined.sources.get_mut(*number) {
                         of_input.insert(name.to_owned(), change);
                     }
                 }
-                if let Some(why) = decoded {
-                    joined
-                        .notes
-                        .push(format!("{path}/{name}: stored as {}: {why}", field.data_type()));
-                }
+                joined.notes.extend(note.map(|note| format!("{path}/{name}: {note}")));
                 joined.fields.push(field);
                 joined.enumerations.extend(enumeration);
             }
@@ -114,24 +126,33 @@ pub(super) fn join_columns(
                     input(b)
                 ));
             }
+            One::Unfit { number, message } => {
+                let file = number.map(|number| format!("{}: ", input(number))).unwrap_or_default();
+                joined.problems.push(format!("{file}{path}/{name}: {message}"));
+            }
         }
     }
     Ok(joined)
 }
 
 /// What the columns of one name become.
-enum One {
+pub(super) enum One {
     Joined {
         field: Field,
         enumeration: Option<Enumeration>,
         changes: Vec<Change>,
-        /// Why categories are stored as values.
-        decoded: Option<String>,
+        /// What changes about values.
+        note: Option<String>,
     },
     Conflict {
         a: (usize, String),
         b: (usize, String),
         remedy: &'static str,
+    },
+    /// A file's column, or that there is none, does not fit what is there.
+    Unfit {
+        number: Option<usize>,
+        message: String,
     },
 }
 
@@ -143,33 +164,51 @@ fn join_one(context: &Context<'_>, found: &[Found<'_>]) -> Result<One> {
     };
     let Some(first) = found.iter().find(has_values).or(found.first()) else {
         let field = Field::new("", DataType::LargeUtf8, true);
-        return Ok(One::Joined { field, enumeration: None, changes: Vec::new(), decoded: None });
+        return Ok(One::Joined { field, enumeration: None, changes: Vec::new(), note: None });
     };
-    let expected = value_type(first.1);
+    let of_first = value_type(first.1);
+    let mut expected = of_first.clone();
     for other in found.iter().filter(has_values) {
-        if value_type(other.1) != expected {
+        let of_other = value_type(other.1);
+        // Categories stay what they are.
+        let plain = first.1.categories.is_none() && other.1.categories.is_none();
+        let wider = match plain {
+            true => widen::common(&expected, &of_other, context.options.widen),
+            false => (expected == of_other).then(|| of_other.clone()),
+        };
+        let Some(wider) = wider else {
+            let with_widen = plain && widen::common(&expected, &of_other, true).is_some();
             return Ok(One::Conflict {
-                a: (first.0, shown(&expected)),
-                b: (other.0, shown(&value_type(other.1))),
-                remedy: "convert one of them",
+                a: (first.0, shown(&of_first)),
+                b: (other.0, shown(&of_other)),
+                remedy: if with_widen { WIDEN } else { "convert one of them" },
             });
-        }
+        };
+        expected = wider;
     }
+    let widened = found.iter().filter(has_values).any(|(_, c)| value_type(c) != expected);
+    let widened = widened
+        .then(|| format!("stored as {}: its type is not the same in all files", shown(&expected)));
     let name = first.1.field.name();
     let plain = found.iter().filter(has_values).any(|(_, column)| column.categories.is_none());
-    let as_values = |decoded: Option<String>| {
+    let as_values = |note: Option<String>| {
         let changes = found.iter().map(|(_, column)| match &column.categories {
             None => Change::Kept,
             Some(categories) if categories.is_empty() => Change::Nulls,
             Some(_) => Change::Decoded,
         });
         let field = Field::new(name, expected.clone(), true);
-        One::Joined { field, enumeration: None, changes: changes.collect(), decoded }
+        One::Joined { field, enumeration: None, changes: changes.collect(), note }
     };
     if plain {
         let mixed = found.iter().filter(has_values).any(|(_, column)| column.categories.is_some());
         return Ok(as_values(
-            mixed.then(|| "it is categorical in some of the files only".to_owned()),
+            mixed
+                .then(|| {
+                    let shown = shown(&expected);
+                    format!("stored as {shown}: it is categorical in some of the files only")
+                })
+                .or(widened),
         ));
     }
     let ordered = |column: &SomaColumn| column.field.dict_is_ordered() == Some(true);
@@ -190,9 +229,10 @@ fn join_one(context: &Context<'_>, found: &[Found<'_>]) -> Result<One> {
             });
         }
     }
-    let (union, codes) = union(name, found)?;
+    let (union, codes) = union(name, None, found)?;
     if union.len() > MOST_CATEGORIES {
-        let why = format!("the files have {} categories together", union.len());
+        let (shown, count) = (shown(&expected), union.len());
+        let why = format!("stored as {shown}: the files have {count} categories together");
         return Ok(as_values(Some(why)));
     }
     let is_ordered = ordered(first.1);
@@ -201,7 +241,7 @@ fn join_one(context: &Context<'_>, found: &[Found<'_>]) -> Result<One> {
     let data_type = DataType::Dictionary(Box::new(DataType::Int32), values);
     let field = Field::new(name, data_type, true).with_dict_is_ordered(is_ordered);
     let changes = codes.into_iter().map(Change::Recoded).collect();
-    Ok(One::Joined { field, enumeration: Some(enumeration), changes, decoded: None })
+    Ok(One::Joined { field, enumeration: Some(enumeration), changes, note: None })
 }
 
 /// What messages call a type.
@@ -213,20 +253,29 @@ pub(super) fn shown(data_type: &DataType) -> String {
 }
 
 /// The type of a column's values, whether they are categories or not.
-fn value_type(column: &SomaColumn) -> DataType {
+pub(super) fn value_type(column: &SomaColumn) -> DataType {
     match column.field.data_type() {
         DataType::Dictionary(_, values) => (**values).clone(),
         other => other.clone(),
     }
 }
 
-/// All categories in the order in which they first appear, and the codes that those of each file become.
-fn union(name: &str, found: &[Found<'_>]) -> Result<(ArrayRef, Vec<Vec<i32>>)> {
+/// All categories in the order in which they first appear, behind those that are there, and the codes that those of each
+/// file become.
+pub(super) fn union(
+    name: &str,
+    there: Option<&ArrayRef>,
+    found: &[Found<'_>],
+) -> Result<(ArrayRef, Vec<Vec<i32>>)> {
     let arrow =
         |source| Error::Soma(vacuole_soma::Error::Arrow { object: name.to_owned(), source });
     let mut known: HashMap<Vec<u8>, i32> = HashMap::new();
     let mut parts: Vec<ArrayRef> = Vec::new();
     let mut codes = Vec::with_capacity(found.len());
+    if let Some(there) = there {
+        known = codes_of(there);
+        parts.push(Arc::clone(there));
+    }
     for (_, column) in found {
         let Some(categories) = &column.categories else { continue };
         let stored = cells::of_array(categories);

@@ -1,11 +1,14 @@
 //! Several H5AD files as the SOMA objects that they become together.
 //!
+//! Where there is an experiment already, they become more of it: cells and genes behind those that it has.
+//!
 //! Cells come one file after another, genes in the order in which they first appear, as tiledbsoma registers them. The
 //! first file that has a gene says what `var` holds of it. Columns and categories are joined; what a file does not have
 //! is null. Whatever does not fit together is told at once, for all files.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use arrow_array::builder::LargeStringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, LargeStringArray, UInt64Array};
 use arrow_schema::DataType;
@@ -13,19 +16,26 @@ use arrow_select::take::take;
 use vacuole_soma::anndata_record::ColumnSource;
 use vacuole_soma::create::folder_of;
 use vacuole_store::join;
+use vacuole_tiledb::FORMAT_VERSION;
+use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
-use super::join_columns::{Joined, OfInput, join_columns, shown};
+use super::base::{Base, Stored};
+use super::join_columns::{Joined, OfInput, WIDEN, join_columns, shown};
 use super::matrix::{self, ColumnAxis};
 use super::same_ids::SameIds;
 use super::{
     ArrayNode, Contents, Context, Description, FrameContents, GroupNode, MatrixContents, Node,
-    OfFile, Part, SomaColumn, describe, frame,
+    OfFile, Part, SomaColumn, Standing, describe, frame, widen,
 };
+
 use crate::error::{Error, Result};
 use crate::input::OpenInput;
 use crate::inputs::{problems, together};
 use crate::options::{IngestOptions, Progress, Silent};
 use crate::write::Renumbered;
+
+/// The data frame of cells.
+const OBS: &str = "obs";
 
 /// Every object that files become together, in the order in which they are committed; each by its name.
 ///
@@ -33,14 +43,15 @@ use crate::write::Renumbered;
 /// [`Error::Unfit`] with everything that is wrong with the files, and with any two of them.
 pub(crate) fn describe_all(
     files: &[OpenInput],
+    base: Option<&Base>,
     options: &IngestOptions,
     progress: &dyn Progress,
     uuid: &str,
 ) -> Result<Description> {
-    let of_several = files.len() > 1;
+    let of_several = files.len() > 1 || base.is_some();
     let context =
         |input, obs_values| Context { input, options, progress, uuid, obs_values, of_several };
-    if let [only] = files {
+    if let ([only], None) = (files, base) {
         return Ok(describe(&only.file, &context(&only.name, &only.obs_values))?.finish());
     }
     let mut errors = Vec::new();
@@ -58,7 +69,8 @@ pub(crate) fn describe_all(
     }
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     warn_of_left_out(&found, progress);
-    Together { context: context("the inputs", &[]), names, problems: Vec::new() }.describe(found)
+    let context = context("the inputs", &[]);
+    Together { context, base, names, problems: Vec::new() }.describe(found)
 }
 
 /// Whether a file can be one of several.
@@ -113,6 +125,7 @@ fn warn_of_left_out(files: &[OfFile], progress: &dyn Progress) {
 /// Files that are put together.
 struct Together<'a> {
     context: Context<'a>,
+    base: Option<&'a Base>,
     names: Vec<&'a str>,
     problems: Vec<String>,
 }
@@ -136,7 +149,6 @@ struct OnAxis {
 
 impl Together<'_> {
     fn describe(mut self, files: Vec<OfFile>) -> Result<Description> {
-        let measurement = join("ms", &folder_of(&self.context.options.measurement));
         let mut arrays: Vec<(String, Vec<(usize, ArrayNode)>)> = Vec::new();
         let mut frames: BTreeMap<String, Vec<(usize, ArrayNode)>> = BTreeMap::new();
         let mut groups: Vec<GroupNode> = Vec::new();
@@ -152,36 +164,94 @@ impl Together<'_> {
             }
             file.groups.into_iter().for_each(|group| add_group(&mut groups, group));
         }
-        let var_path = join(&measurement, "var");
-        let raw_path = join(&join("ms", "raw"), "var");
-        let obs = frames.remove("obs").unwrap_or_default();
-        let var = frames.remove(&var_path).unwrap_or_default();
-        let raw = frames.remove(&raw_path).unwrap_or_default();
-        let cells = self.cells(&obs)?;
-        let genes = self.genes(&var_path, &var)?;
-        let raw_genes = self.genes(&raw_path, &raw)?;
+        let obs = frames.remove(OBS).unwrap_or_default();
+        let axes = Axes {
+            cells: self.cells(&obs)?,
+            genes: frames
+                .iter()
+                .map(|(path, found)| Ok((path.clone(), self.genes(path, found)?)))
+                .collect::<Result<_>>()?,
+        };
         let mut nodes = Vec::new();
         for (path, parts) in arrays {
-            nodes.extend(self.array(&path, parts, &cells, &genes, &raw_genes)?);
+            nodes.extend(self.array(&path, parts, &axes)?);
         }
-        for (path, axis, found) in
-            [(raw_path, &raw_genes, raw), (var_path, &genes, var), ("obs".to_owned(), &cells, obs)]
-        {
-            if !found.is_empty() {
+        // The measurement that was asked for last, and obs behind all.
+        let measurement = join("ms", &folder_of(&self.context.options.measurement));
+        let var_path = join(&measurement, "var");
+        let mut frames: Vec<_> = frames.into_iter().collect();
+        frames.sort_by_key(|(path, _)| *path == var_path);
+        for (path, found) in frames {
+            if let Some(axis) = axes.genes.get(&path) {
                 nodes.extend(self.frame(&path, axis, found)?);
             }
         }
+        if !obs.is_empty() {
+            nodes.extend(self.frame(OBS, &axes.cells, obs)?);
+        }
         if !self.problems.is_empty() {
             return Err(problems(self.problems, self.names.len()));
+        }
+        let n_vars = axes.genes.get(&var_path).map_or(0, |axis| axis.length);
+        let cells = axes.cells.length;
+        let n_obs = cells - self.base.and_then(|base| base.array(OBS)).map_or(0, Stored::next_id);
+        if let Some(base) = self.base {
+            nodes = self.grow(base, nodes, &axes)?;
+            groups = more_of(base, groups);
         }
         // Members come before the groups they are in.
         groups.sort_by_key(|group| match group.path.as_str() {
             "" => usize::MAX,
             path => usize::MAX - 1 - path.matches('/').count(),
         });
-        let nodes = nodes.into_iter().map(|array| Node::Array(Box::new(array)));
-        let nodes = nodes.chain(groups.into_iter().map(Node::Group)).collect();
-        Ok(Description { nodes, kept: None, n_obs: cells.length, n_vars: genes.length })
+        let arrays = nodes.into_iter().map(|array| Node::Array(Box::new(array)));
+        let groups = groups.into_iter().map(Node::Group);
+        let mut nodes: Vec<Node> = match self.base {
+            None => arrays.chain(groups).collect(),
+            // What is new is there before the cells are.
+            Some(_) => {
+                let mut arrays: Vec<Node> = arrays.collect();
+                let obs = arrays.pop();
+                arrays.into_iter().chain(groups).chain(obs).collect()
+            }
+        };
+        if let Some(base) = self.base {
+            for node in &mut nodes {
+                match node {
+                    Node::Array(array) => array.path = base.place(&array.path),
+                    Node::Group(group) => group.path = base.place(&group.path),
+                }
+            }
+        }
+        Ok(Description { nodes, kept: None, n_obs, n_vars })
+    }
+
+    /// Makes room along the axes in the arrays that are there, as the reference does: those that files add nothing to are
+    /// put before the others.
+    fn grow(&self, base: &Base, nodes: Vec<ArrayNode>, axes: &Axes) -> Result<Vec<ArrayNode>> {
+        let mut grown = Vec::new();
+        for (path, stored) in base.arrays() {
+            if nodes.iter().any(|node| node.path == *path) {
+                continue;
+            }
+            let genes = axes.genes_of(path).map(|axis| axis.length);
+            let cells = Some(axes.cells.length);
+            let lengths = match path.rsplit('/').nth(1) {
+                Some("X") => [cells, genes],
+                Some("obsm") => [cells, None],
+                Some("obsp") => [cells, cells],
+                Some("varm") => [genes, None],
+                Some("varp") => [genes, genes],
+                _ => continue,
+            };
+            let dimensions = stored.array.schema().dimensions.len();
+            let schema = stored.grown(lengths.get(..dimensions).unwrap_or(&lengths))?;
+            if schema != **stored.array.schema() {
+                grown.push(array_there(path, stored, schema, Vec::new(), Vec::new()));
+            }
+        }
+        grown.extend(nodes);
+        Ok(grown)
     }
 
     fn name(&self, input: usize) -> &str {
@@ -192,6 +262,15 @@ impl Together<'_> {
     fn cells(&mut self, frames: &[(usize, ArrayNode)]) -> Result<Axis> {
         let mut axis = Axis::default();
         let mut ids = Vec::with_capacity(frames.len());
+        if let Some(stored) = self.base.and_then(|base| base.array(OBS)) {
+            axis.length = stored.next_id();
+            let mut there = LargeStringBuilder::new();
+            self.ids_there(OBS, stored, frames, |found, _| {
+                found.iter().for_each(|id| there.append_option(id));
+                Ok(())
+            })?;
+            ids.push((usize::MAX, there.finish()));
+        }
         for (input, frame) in frames {
             let (rows, found) = self.ids(*input, frame)?;
             let on_axis = OnAxis { first_row: axis.length, ..OnAxis::default() };
@@ -201,7 +280,11 @@ impl Together<'_> {
         }
         let columns: Vec<&LargeStringArray> = ids.iter().map(|(_, ids)| ids).collect();
         for same in SameIds::find(&columns) {
-            let input = |at: usize| ids.get(at).map_or("", |(input, _)| self.name(*input));
+            let there = self.base.map(Base::display).unwrap_or_default();
+            let input = |at: usize| match ids.get(at) {
+                Some((usize::MAX, _)) => &there,
+                found => found.map_or("", |(input, _)| self.name(*input)),
+            };
             let examples =
                 same.examples.iter().map(|(id, a, b)| format!("'{id}' (rows {a} and {b})"));
             let found = format!(
@@ -225,14 +308,25 @@ impl Together<'_> {
     fn genes(&mut self, path: &str, frames: &[(usize, ArrayNode)]) -> Result<Axis> {
         let mut axis = Axis::default();
         let mut known: HashMap<String, u32> = HashMap::new();
+        if let Some(stored) = self.base.and_then(|base| base.array(path)) {
+            axis.length = stored.next_id();
+            self.ids_there(path, stored, frames, |ids, places| {
+                for (id, &place) in ids.iter().zip(places) {
+                    // The first of a name counts, where genes have been repeated.
+                    let place = u32::try_from(place).unwrap_or(u32::MAX);
+                    known.entry(id.unwrap_or_default().to_owned()).or_insert(place);
+                }
+                Ok(())
+            })?;
+        }
         for (input, frame) in frames {
             let (rows, ids) = self.ids(*input, frame)?;
-            let first_row = known.len() as u64;
+            let first_row = axis.length;
             let mut chosen = Vec::new();
             let mut places = Vec::with_capacity(ids.len());
             let mut seen = HashSet::new();
             for (row, id) in ids.iter().map(Option::unwrap_or_default).enumerate() {
-                let next = u32::try_from(known.len()).map_err(|_| Error::Unfit {
+                let next = u32::try_from(axis.length).map_err(|_| Error::Unfit {
                     object: path.to_owned(),
                     message: "expected fewer than 2^32 genes".to_owned(),
                 })?;
@@ -240,6 +334,7 @@ impl Together<'_> {
                     Some(&place) => place,
                     None => {
                         known.insert(id.to_owned(), next);
+                        axis.length += 1;
                         chosen.push(row as u64);
                         next
                     }
@@ -260,8 +355,31 @@ impl Together<'_> {
             };
             axis.files.insert(*input, on_axis);
         }
-        axis.length = known.len() as u64;
         Ok(axis)
+    }
+
+    /// Gives the ids and join ids of a data frame that is there.
+    fn ids_there(
+        &mut self,
+        path: &str,
+        stored: &Stored,
+        frames: &[(usize, ArrayNode)],
+        take_ids: impl FnMut(&LargeStringArray, &[i64]) -> Result<()>,
+    ) -> Result<()> {
+        stored.check(1)?;
+        let name = frames.iter().find_map(|(_, node)| frame_of(node)?.ids.clone());
+        let Some(name) = name else { return Ok(()) };
+        let columns = stored.columns();
+        if columns.iter().any(|column| *column.field.name() == name) {
+            return stored.each_id(&name, take_ids);
+        }
+        let names: Vec<&str> = columns.iter().map(|column| column.field.name().as_str()).collect();
+        self.problems.push(format!(
+            "{path}: expected the ids of files in a column of the experiment, found '{name}' and the columns {}; give the \
+             index of the files the name of the experiment's, or choose it with --obs-id-name or --var-id-name",
+            names.join(", ")
+        ));
+        Ok(())
     }
 
     /// How many rows a frame has, and their ids.
@@ -304,11 +422,16 @@ impl Together<'_> {
         &mut self,
         path: &str,
         parts: Vec<(usize, ArrayNode)>,
-        cells: &Axis,
-        genes: &Axis,
-        raw_genes: &Axis,
+        axes: &Axes,
     ) -> Result<Option<ArrayNode>> {
-        let mut first: Option<(usize, DataType, u64)> = None;
+        let there = self.base.and_then(|base| base.array(path));
+        let mut types = match there {
+            Some(stored) => {
+                stored.check(2)?;
+                Types::there(stored)
+            }
+            None => Types::default(),
+        };
         let mut width = 0;
         let mut found = Vec::with_capacity(parts.len());
         for (input, node) in parts {
@@ -317,34 +440,24 @@ impl Together<'_> {
                 let (data_type, columns) =
                     (matrix::stored_as(&contents.matrix), contents.matrix.shape().1);
                 let axis = match contents.axis {
-                    ColumnAxis::Var => Some(genes),
-                    ColumnAxis::RawVar => Some(raw_genes),
+                    ColumnAxis::Var => axes.genes_of(path),
                     ColumnAxis::Own => None,
                 };
-                match &first {
-                    None => first = Some((input, data_type, columns)),
-                    Some((other, expected, _)) if *expected != data_type => {
-                        let (name, other) = (self.name(input), self.name(*other));
-                        let (expected, data_type) = (shown(expected), shown(&data_type));
-                        self.problems.push(format!(
-                            "{path}: expected values of one type, found {expected} in {other} and {data_type} in \
-                             {name}; convert one of them"
-                        ));
-                        continue;
-                    }
-                    Some((other, _, expected)) if axis.is_none() && *expected != columns => {
-                        let (name, other) = (self.name(input), self.name(*other));
-                        self.problems.push(format!(
-                            "{path}: expected as many columns in all files, found {expected} in {other} and \
-                             {columns} in {name}; leave it out of one of them"
-                        ));
-                        continue;
-                    }
-                    Some(_) => {}
+                let own = axis.is_none().then_some(columns);
+                let widen = self.context.options.widen;
+                if let Err((other, expected, found, remedy)) =
+                    types.add(input, &data_type, own, widen)
+                {
+                    let other = other.map_or("the experiment", |other| self.name(other));
+                    let name = self.name(input);
+                    self.problems.push(format!(
+                        "{path}: expected {expected}, as in {other}, found {found} in {name}; {remedy}"
+                    ));
+                    continue;
                 }
                 width = axis.map_or(columns, |axis| axis.length);
                 let placed = MatrixContents {
-                    first_row: cells.files.get(&input).map_or(0, |file| file.first_row),
+                    first_row: axes.cells.files.get(&input).map_or(0, |file| file.first_row),
                     columns: axis
                         .and_then(|axis| axis.files.get(&input))
                         .map_or_else(Renumbered::default, |file| file.places.clone()),
@@ -356,7 +469,29 @@ impl Together<'_> {
         if !self.problems.is_empty() {
             return Ok(None);
         }
-        matrix::array(path, path, (cells.length, width), found).map(Some)
+        let data_type = types.data_type.unwrap_or(DataType::Float32);
+        let mut changed = 0;
+        for part in &mut found {
+            if let Contents::Matrix(contents) = &mut part.contents {
+                changed += usize::from(contents.stored != data_type);
+                contents.stored = data_type.clone();
+                contents.width = width;
+            }
+        }
+        if changed > 0 {
+            let (shown, files) = (shown(&data_type), found.len());
+            self.context.progress.warn(&format!(
+                "{path}: stored as {shown}: its type is another one in {changed} of {files} files"
+            ));
+        }
+        let shape = (axes.cells.length, width);
+        Ok(Some(match there {
+            Some(stored) => {
+                let schema = stored.grown(&[Some(shape.0), Some(shape.1)])?;
+                array_there(path, stored, schema, Vec::new(), found)
+            }
+            None => matrix::array(path, path, shape, &data_type, found)?,
+        }))
     }
 
     /// A data frame of all files that have it.
@@ -393,14 +528,19 @@ impl Together<'_> {
         let inputs = frames
             .iter()
             .map(|(input, frame)| OfInput { input: self.name(*input), columns: &frame.columns });
+        let there = self.base.and_then(|base| base.array(path));
+        let columns_there = there.map(Stored::columns).unwrap_or_default();
         let Joined { fields, enumerations, sources, problems, notes } =
-            join_columns(&self.context, path, &inputs.collect::<Vec<_>>())?;
+            join_columns(&self.context, path, &columns_there, &inputs.collect::<Vec<_>>())?;
         notes.iter().for_each(|note| self.context.progress.warn(note));
         self.problems.extend(problems);
         if !self.problems.is_empty() {
             return Ok(None);
         }
-        let (schema, enumerations) = frame::schema(path, &fields, enumerations, axis.length)?;
+        let (schema, enumerations) = match there {
+            Some(stored) => frame::evolved(stored, &fields, enumerations, axis.length)?,
+            None => frame::schema(path, &fields, enumerations, axis.length)?,
+        };
         let mut parts = Vec::with_capacity(frames.len());
         for ((input, frame), mut sources) in frames.into_iter().zip(sources) {
             let mut own: HashMap<String, SomaColumn> = frame
@@ -427,7 +567,118 @@ impl Together<'_> {
             let contents = FrameContents { columns, rows, first_row, ids: frame.ids };
             parts.push(Part { input, contents: Contents::Frame(contents) });
         }
-        Ok(Some(ArrayNode { path: path.to_owned(), metadata, schema, enumerations, parts }))
+        Ok(Some(match there {
+            Some(stored) => array_there(path, stored, schema, enumerations, parts),
+            None => {
+                let (path, standing) = (path.to_owned(), Standing::New);
+                ArrayNode { path, metadata, schema, enumerations, parts, standing }
+            }
+        }))
+    }
+}
+
+/// More of an array that is there.
+fn array_there(
+    path: &str,
+    stored: &Stored,
+    mut schema: ArraySchema,
+    enumerations: Vec<Enumeration>,
+    parts: Vec<Part>,
+) -> ArrayNode {
+    let standing = match schema == **stored.array.schema() {
+        true => Standing::AsItWas(stored.array.schema_name().to_owned()),
+        false => {
+            schema.version = FORMAT_VERSION;
+            Standing::Evolved
+        }
+    };
+    let metadata = BTreeMap::new();
+    ArrayNode { path: path.to_owned(), metadata, schema, enumerations, parts, standing }
+}
+
+/// Of groups only what is not there.
+fn more_of(base: &Base, groups: Vec<GroupNode>) -> Vec<GroupNode> {
+    let more = groups.into_iter().filter_map(|mut group| {
+        group.exists = base.has_group(&group.path);
+        let path = group.path.clone();
+        let is_there = |name: &str| {
+            let path = join(&path, &folder_of(name));
+            base.has_group(&path) || base.array(&path).is_some()
+        };
+        group.members.retain(|member| !member.name.as_deref().is_some_and(is_there));
+        (!group.exists || !group.members.is_empty()).then_some(group)
+    });
+    more.collect()
+}
+
+/// The axes of an experiment.
+struct Axes {
+    cells: Axis,
+    /// By the paths of their data frames.
+    genes: BTreeMap<String, Axis>,
+}
+
+impl Axes {
+    /// The genes of the measurement that an array is in.
+    fn genes_of(&self, path: &str) -> Option<&Axis> {
+        let mut parts = path.split('/');
+        let measurement = join(parts.next()?, parts.next()?);
+        self.genes.get(&join(&measurement, "var"))
+    }
+}
+
+/// The type of an array's values, and how many columns it has where these are its own.
+#[derive(Default)]
+struct Types {
+    /// The file that it was first seen in; none for the experiment.
+    first: Option<usize>,
+    data_type: Option<DataType>,
+    columns: Option<u64>,
+    /// Whether they stay.
+    fixed: bool,
+}
+
+/// Where something else was found, what was expected, what was found, and what to do.
+type Mismatch = (Option<usize>, String, String, &'static str);
+
+impl Types {
+    /// Those of an array that is there.
+    fn there(stored: &Stored) -> Self {
+        let columns = stored.array.shape().get(1).copied().flatten();
+        Self { first: None, data_type: stored.data_type(), columns, fixed: true }
+    }
+
+    fn add(
+        &mut self,
+        input: usize,
+        found: &DataType,
+        own_columns: Option<u64>,
+        widen: bool,
+    ) -> std::result::Result<(), Mismatch> {
+        let Some(expected) = &self.data_type else {
+            (self.first, self.columns) = (Some(input), own_columns);
+            self.data_type = Some(found.clone());
+            return Ok(());
+        };
+        let both = |widen| match self.fixed {
+            true => widen::fits(found, expected, widen).then(|| expected.clone()),
+            false => widen::common(found, expected, widen),
+        };
+        let Some(both) = both(widen) else {
+            let remedy = match both(true) {
+                Some(_) => WIDEN,
+                None => "convert one of them",
+            };
+            return Err((self.first, shown(expected), shown(found), remedy));
+        };
+        if let (Some(found), Some(expected)) = (own_columns, self.columns)
+            && found != expected
+        {
+            let text = |columns| format!("{columns} columns");
+            return Err((self.first, text(expected), text(found), "leave it out of one of them"));
+        }
+        self.data_type = Some(both);
+        Ok(())
     }
 }
 

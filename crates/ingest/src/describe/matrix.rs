@@ -8,7 +8,7 @@ use vacuole_soma::create::object_metadata;
 use vacuole_soma::{SomaType, layout};
 use vacuole_tiledb::schema::{ArraySchema, Extent};
 
-use super::{ArrayNode, Contents, Context, Part};
+use super::{ArrayNode, Contents, Context, Part, Standing};
 use crate::error::{Result, in_object};
 use crate::write::Renumbered;
 
@@ -23,6 +23,10 @@ pub(crate) struct MatrixContents {
     pub(crate) first_row: u64,
     /// The array's columns.
     pub(crate) columns: Renumbered,
+    /// How many columns the array has.
+    pub(crate) width: u64,
+    /// The type that values are stored in.
+    pub(crate) stored: DataType,
 }
 
 /// What the columns of a matrix are.
@@ -30,8 +34,6 @@ pub(crate) struct MatrixContents {
 pub(crate) enum ColumnAxis {
     /// The genes of the measurement.
     Var,
-    /// Those of `raw`.
-    RawVar,
     /// Something of the matrix's own, as the components of a PCA; or cells, of pairs.
     Own,
 }
@@ -76,22 +78,27 @@ pub(super) fn describe(
             format!("expected {} x {} values, found {} x {}", shape.0, shape.1, found.0, found.1);
         return Err(context.unfit(element, message));
     }
+    let stored = stored_as(&matrix);
     let contents = MatrixContents {
         element: element.to_owned(),
         matrix,
         axis,
         first_row: 0,
         columns: Renumbered::default(),
+        width: shape.1,
+        stored,
     };
     let object = format!("{}: {element}", context.input);
-    array(path, &object, shape, vec![Part::only(Contents::Matrix(contents))])
+    let stored = contents.stored.clone();
+    array(path, &object, shape, &stored, vec![Part::only(Contents::Matrix(contents))])
 }
 
-/// A sparse array of `shape`, of matrices that hold values of one type.
+/// A sparse array of `shape` that takes matrices in.
 pub(super) fn array(
     path: &str,
     object: &str,
     shape: (u64, u64),
+    data_type: &DataType,
     parts: Vec<Part>,
 ) -> Result<ArrayNode> {
     let matrices = || {
@@ -100,8 +107,7 @@ pub(super) fn array(
             _ => None,
         })
     };
-    let data_type = matrices().next().map_or(DataType::Float32, stored_as);
-    let schema = layout::sparse_nd_array(&data_type, &[shape.0, shape.1]);
+    let schema = layout::sparse_nd_array(data_type, &[shape.0, shape.1]);
     let mut schema = in_object(schema, object)?;
     let mut per_row = 0;
     for matrix in matrices() {
@@ -119,6 +125,7 @@ pub(super) fn array(
         schema,
         enumerations: Vec::new(),
         parts,
+        standing: Standing::New,
     })
 }
 
@@ -136,6 +143,7 @@ pub(super) fn describe_dense(path: &str, array: NdArray) -> Result<ArrayNode> {
         schema: in_object(schema, path)?,
         enumerations: Vec::new(),
         parts: vec![Part::only(Contents::Dense(DenseContents { array }))],
+        standing: Standing::New,
     })
 }
 

@@ -3,27 +3,31 @@
 //! The mapping is TileDB-SOMA's (`tiledbsoma.io.from_h5ad`), name by name and type by type, so that the same
 //! file ingested by either reads as equal. What that mapping has no place for is left out with a warning.
 
+mod base;
 mod column;
 mod frame;
 mod ids;
 mod index;
 mod join_columns;
+mod join_to;
 mod keep;
 mod many;
 mod matrix;
 mod same_ids;
 mod uns;
+mod widen;
 
 use std::collections::BTreeMap;
 
 use vacuole_anndata::{Element, Frame, H5ad, Matrix};
-use vacuole_soma::create::{folder_of, member, object_metadata};
+use vacuole_soma::create::{WriteStamp, folder_of, member, object_metadata};
 use vacuole_soma::{SomaType, keys};
 use vacuole_store::join;
 use vacuole_tiledb::group::{Member, MemberKind};
 use vacuole_tiledb::metadata::MetadataValue;
 use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
+pub(crate) use base::Base;
 pub(crate) use column::SomaColumn;
 pub(crate) use frame::FrameContents;
 use ids::Ids;
@@ -45,6 +49,8 @@ pub(crate) struct GroupNode {
     pub(crate) path: String,
     pub(crate) metadata: BTreeMap<String, MetadataValue>,
     pub(crate) members: Vec<Member>,
+    /// Whether it is there already, and gets these members as well.
+    pub(crate) exists: bool,
 }
 
 pub(crate) struct ArrayNode {
@@ -54,6 +60,28 @@ pub(crate) struct ArrayNode {
     pub(crate) enumerations: Vec<Enumeration>,
     /// What goes into it, in order.
     pub(crate) parts: Vec<Part>,
+    pub(crate) standing: Standing,
+}
+
+/// What is there of an array already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing.
+    New,
+    /// The array, which gets this schema and these enumerations.
+    Evolved,
+    /// The array, whose schema has this name and stays.
+    AsItWas(String),
+}
+
+impl ArrayNode {
+    /// The name of the schema that its fragments are written under.
+    pub(crate) fn schema_name(&self, stamp: &WriteStamp) -> String {
+        match &self.standing {
+            Standing::AsItWas(name) => name.clone(),
+            Standing::New | Standing::Evolved => stamp.structure_name().to_string(),
+        }
+    }
 }
 
 /// What one file puts into an array.
@@ -226,7 +254,7 @@ impl Tree {
         if soma_type == SomaType::Experiment {
             metadata.insert(keys::DATASET_TYPE.to_owned(), "soma".into());
         }
-        self.groups.push(GroupNode { path, metadata, members });
+        self.groups.push(GroupNode { path, metadata, members, exists: false });
     }
 
     pub(crate) fn group_with(
@@ -235,7 +263,7 @@ impl Tree {
         metadata: BTreeMap<String, MetadataValue>,
         members: Vec<Member>,
     ) {
-        self.groups.push(GroupNode { path, metadata, members });
+        self.groups.push(GroupNode { path, metadata, members, exists: false });
     }
 
     fn finish(self) -> OfFile {
@@ -347,7 +375,7 @@ fn describe_raw(
         let shape = (n_obs, raw.var.n_rows());
         // The reference calls raw's layer `data`, whatever X's is called.
         let path = join(&layers, "data");
-        tree.matrix(context, "raw/X", &path, x, shape, ColumnAxis::RawVar)?;
+        tree.matrix(context, "raw/X", &path, x, shape, ColumnAxis::Var)?;
         members.push(member("data", "data", MemberKind::Array));
     }
     tree.group(layers, SomaType::Collection, members);

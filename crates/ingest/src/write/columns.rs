@@ -7,11 +7,13 @@
 use std::ops::Range;
 
 use arrow_buffer::{Buffer, ScalarBuffer};
+use arrow_schema::DataType;
 use vacuole_anndata::SparseMatrix;
 
 use super::block::{Block, Geometry, Ordered};
 use super::buckets::{Buckets, Record, record_bytes};
 use super::budget::Budget;
+use super::cast::stored_as;
 use super::cells;
 use super::place::Renumbered;
 use crate::error::Result;
@@ -27,6 +29,8 @@ pub(super) struct Columns<'a> {
     indptr: Vec<u64>,
     geometry: Geometry,
     columns: Renumbered,
+    /// The type that values are stored in.
+    stored_type: &'a DataType,
     bands: Option<Bands>,
 }
 
@@ -43,8 +47,9 @@ impl<'a> Columns<'a> {
         matrix: &'a SparseMatrix,
         geometry: Geometry,
         columns: Renumbered,
+        stored_type: &'a DataType,
     ) -> Result<Self> {
-        Ok(Self { matrix, indptr: matrix.indptr()?, geometry, columns, bands: None })
+        Ok(Self { matrix, indptr: matrix.indptr()?, geometry, columns, stored_type, bands: None })
     }
 
     /// Reads rows from the edge of a space tile on, as blocks in order; rows after those, up to `until`, will
@@ -142,7 +147,11 @@ impl<'a> Columns<'a> {
                 || self.matrix.read_indices(stored.clone()),
                 || self.matrix.read_data(stored.clone()),
             );
-            if !put((start, rows?, cells::into_buffer(values?))) {
+            if !put((
+                start,
+                rows?,
+                cells::into_buffer(stored_as(values?, self.stored_type, self.matrix.path())?),
+            )) {
                 break;
             }
             start = stored.end;

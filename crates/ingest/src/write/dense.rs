@@ -27,7 +27,7 @@ pub(crate) fn write_dense(target: &Target<'_>, contents: &DenseContents) -> Resu
     };
     let cells = cells::of_array(&contents.array.values);
     let size = attribute.cell_size();
-    let name = target.stamp.structure_name().to_string();
+    let name = target.array.schema_name(target.stamp);
     let path = &target.array.path;
     let mut sink =
         FragmentSink::dense(target.store, path, schema, &name, target.fragment, region.clone());

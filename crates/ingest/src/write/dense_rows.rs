@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use arrow_array::{Array, ArrayRef};
 use arrow_buffer::Buffer;
+use arrow_schema::DataType;
 use rayon::prelude::*;
 use vacuole_anndata::DenseArray;
 
 use super::block::{Block, Geometry, Ordered};
 use super::budget::Budget;
+use super::cast::stored_as;
 use super::cells;
 use super::place::Renumbered;
 use super::strips::Strips;
@@ -21,6 +23,8 @@ pub(super) struct DenseRows<'a> {
     array: &'a DenseArray,
     geometry: Geometry,
     columns: Renumbered,
+    /// The type that values are stored in.
+    stored: &'a DataType,
     /// Values of a row.
     width: u64,
     strips: Option<Strips>,
@@ -32,8 +36,9 @@ impl<'a> DenseRows<'a> {
         width: u64,
         geometry: Geometry,
         columns: Renumbered,
+        stored: &'a DataType,
     ) -> Self {
-        Self { array, geometry, columns, width, strips: None }
+        Self { array, geometry, columns, stored, width, strips: None }
     }
 
     /// Reads rows from the edge of a space tile on, as blocks in order.
@@ -46,6 +51,7 @@ impl<'a> DenseRows<'a> {
         put: &mut Put<'_, Ordered>,
     ) -> Result<()> {
         let (geometry, array, renumbered) = (self.geometry, self.array, &self.columns);
+        let stored = self.stored;
         let width = self.width;
         if width == 0 {
             return Ok(());
@@ -62,7 +68,7 @@ impl<'a> DenseRows<'a> {
                 let mut start = rows.start;
                 while start < rows.end {
                     let end = ((start / step + 1) * step).min(rows.end);
-                    let values = array.read_rows(start..end)?;
+                    let values = stored_as(array.read_rows(start..end)?, stored, array.path())?;
                     if values.len() as u64 != (end - start) * width {
                         let found = values.len();
                         let message = format!("expected {width} values a row, found {found}");

@@ -19,8 +19,15 @@ pub(crate) fn write_frame(target: &Target<'_>, frame: &FrameContents) -> Result<
             .par_iter()
             .map(|column| column.read_rows(start..end))
             .collect::<Result<Vec<_>>>()?;
-        let cells: Vec<_> =
-            columns.iter().map(|column| cells::of_array(column).nullable(column)).collect();
+        let attributes = &target.array.schema.attributes;
+        let cells: Vec<_> = columns
+            .iter()
+            .zip(attributes)
+            .map(|(column, attribute)| match attribute.nullable {
+                true => cells::of_array(column).nullable(column),
+                false => cells::of_array(column),
+            })
+            .collect();
         let attributes: Vec<FieldData<'_>> = cells.iter().map(|cells| cells.field()).collect();
         let ids = (frame.first_row + start) as i64..(frame.first_row + end) as i64;
         let ids: Vec<u8> = ids.flat_map(i64::to_le_bytes).collect();

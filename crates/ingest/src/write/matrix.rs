@@ -95,6 +95,7 @@ impl<'a> MatrixReader<'a> {
     ) -> Result<Self> {
         let geometry = geometry_of(&array.schema, contents);
         let columns = contents.columns.clone();
+        let stored = &contents.stored;
         let (height, extent) = geometry.tile;
         if height > STRIP || extent > STRIP {
             let message = format!("expected space tiles of at most {STRIP} rows and columns");
@@ -103,12 +104,14 @@ impl<'a> MatrixReader<'a> {
         let stored = match &contents.matrix {
             Matrix::Dense(array) => {
                 let width = contents.matrix.shape().1;
-                Stored::Dense(DenseRows::new(array, width, geometry, columns))
+                Stored::Dense(DenseRows::new(array, width, geometry, columns, stored))
             }
             Matrix::Sparse(matrix) if matrix.format() == SparseFormat::Csr => {
-                Stored::Rows(Rows::open(matrix, geometry, columns)?)
+                Stored::Rows(Rows::open(matrix, geometry, columns, stored)?)
             }
-            Matrix::Sparse(matrix) => Stored::Columns(Columns::open(matrix, geometry, columns)?),
+            Matrix::Sparse(matrix) => {
+                Stored::Columns(Columns::open(matrix, geometry, columns, stored)?)
+            }
         };
         Ok(Self { contents, budget, rows: contents.matrix.shape().0, until, duplicates: 0, stored })
     }
@@ -180,7 +183,7 @@ pub(crate) fn write_matrix(
 fn geometry_of(schema: &ArraySchema, contents: &MatrixContents) -> Geometry {
     Geometry {
         tile: tile_extents(schema),
-        width: width_of(schema),
+        width: contents.width,
         first: contents.first_row,
         size: value_size(schema),
         add: adder(schema),
@@ -194,12 +197,6 @@ fn tile_extents(schema: &ArraySchema) -> (u64, u64) {
         tiling.map_or(1, |(_, extent)| extent as u64)
     };
     (extent(0), extent(1))
-}
-
-/// The number of columns of the array.
-fn width_of(schema: &ArraySchema) -> u64 {
-    let domain = schema.current_domain.as_ref().and_then(|domain| domain.get(1)?.as_signed());
-    domain.map_or(0, |(_, high)| high as u64 + 1)
 }
 
 /// Addition of the values of the array's type; integers wrap, booleans are or-ed, as in NumPy.

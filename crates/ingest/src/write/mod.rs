@@ -8,6 +8,7 @@
 mod block;
 mod buckets;
 mod budget;
+mod cast;
 pub(crate) mod cells;
 mod columns;
 mod cutter;
@@ -21,6 +22,7 @@ mod spill;
 mod strips;
 
 pub(crate) use budget::Budget;
+pub(crate) use cast::stored_as;
 pub(crate) use dense::write_dense;
 pub(crate) use frame::write_frame;
 pub(crate) use matrix::{MatrixReader, plan_rows, write_matrix};
@@ -44,8 +46,8 @@ pub(crate) struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn sparse(&self) -> FragmentSink<'a> {
-        let schema_name = self.stamp.structure_name().to_string();
         let array = self.array;
+        let schema_name = array.schema_name(self.stamp);
         FragmentSink::sparse(self.store, &array.path, &array.schema, &schema_name, self.fragment)
     }
 }

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use arrow_schema::DataType;
 use vacuole_anndata::SparseMatrix;
 
 use super::block::{Block, Geometry, Ordered};
 use super::budget::Budget;
+use super::cast::stored_as;
 use super::cells;
 use super::place::Renumbered;
 use super::strips::Strips;
@@ -22,6 +24,8 @@ pub(super) struct Rows<'a> {
     indptr: Vec<u64>,
     geometry: Geometry,
     columns: Renumbered,
+    /// The type that values are stored in.
+    stored_type: &'a DataType,
 }
 
 impl<'a> Rows<'a> {
@@ -29,8 +33,9 @@ impl<'a> Rows<'a> {
         matrix: &'a SparseMatrix,
         geometry: Geometry,
         columns: Renumbered,
+        stored_type: &'a DataType,
     ) -> Result<Self> {
-        Ok(Self { matrix, indptr: matrix.indptr()?, geometry, columns })
+        Ok(Self { matrix, indptr: matrix.indptr()?, geometry, columns, stored_type })
     }
 
     /// Reads rows from the edge of a space tile on, as blocks in order.
@@ -107,7 +112,7 @@ impl<'a> Rows<'a> {
             first_row: rows.start,
             indptr: indptr.unwrap_or_default().to_vec(),
             columns: self.columns.apply(columns?)?,
-            values: cells::into_buffer(values?),
+            values: cells::into_buffer(stored_as(values?, self.stored_type, self.matrix.path())?),
         })
     }
 

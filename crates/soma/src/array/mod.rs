@@ -129,6 +129,12 @@ impl Array {
         self.enumerations.get(attribute.enumeration.as_ref()?).map(|(_, values)| values)
     }
 
+    /// The stored enumeration of a column.
+    pub fn stored_enumeration(&self, column: &str) -> Option<&Enumeration> {
+        let (_, attribute) = self.schema.attribute(column)?;
+        self.enumerations.get(attribute.enumeration.as_ref()?).map(|(stored, _)| stored)
+    }
+
     /// Whether it is sparse.
     pub fn is_sparse(&self) -> bool {
         self.schema.array_type == ArrayType::Sparse
@@ -213,6 +219,11 @@ impl Array {
             cells += batch?.num_rows() as u64;
         }
         Ok(cells)
+    }
+
+    /// Its path in the store.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// What an error or a message calls it.

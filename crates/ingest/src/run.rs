@@ -38,6 +38,8 @@ pub struct IngestSummary {
     pub unchanged: bool,
     /// Whether there was an experiment that the inputs were appended to.
     pub appended: bool,
+    /// How many inputs were ingested.
+    pub inputs: usize,
     /// How many units an earlier, interrupted run had done.
     pub resumed_units: usize,
     /// How many units there are.
@@ -89,6 +91,7 @@ pub fn ingest(
             |plan| IngestSummary::of(plan, destination),
         );
         summary.unchanged = true;
+        summary.inputs = planned.len();
         return Ok(summary);
     }
     let open = Plan::read(&*store)?;
@@ -184,6 +187,7 @@ impl IngestSummary {
             experiment: destination.to_owned(),
             unchanged: false,
             appended: plan.base.is_some(),
+            inputs: plan.inputs.len(),
             resumed_units: 0,
             units: plan.units.len(),
             n_obs: plan.n_obs,

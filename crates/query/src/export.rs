@@ -283,20 +283,20 @@ impl Export {
     /// Writes `raw`, where the AnnData had one, or where nothing is known of it and there is a measurement of that name.
     fn raw(&mut self, experiment: &Experiment, obs: &AxisSelection) -> Result<()> {
         let measurement = experiment.object().expect_member("ms")?.member("raw")?;
-        let Some(known) = &self.known else {
+        let known = self.known.as_ref().and_then(|known| Some((known.at, known.raw_n_vars?)));
+        let Some((at, n_vars)) = known else {
             return match measurement {
                 Some(measurement) => self.raw_of(&measurement, obs),
                 None => Ok(()),
             };
         };
-        let Some(n_vars) = known.raw_n_vars else { return Ok(()) };
         let Some(measurement) = measurement else {
             self.notes.push("raw is not in the experiment any more".to_owned());
             return Ok(());
         };
         let var = measurement.expect_member("var")?.array()?;
         let before = self.fits.var;
-        self.fits.var = is_unchanged(&var, known.at, n_vars);
+        self.fits.var = is_unchanged(&var, at, n_vars);
         if !self.fits.var {
             self.notes.push(
                 "raw/var has changed since the ingest: what was kept of it is left out".to_owned(),

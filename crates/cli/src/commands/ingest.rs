@@ -141,6 +141,11 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
             0 => String::new(),
             units => format!(" ({units} of {} units were done before)", summary.units),
         };
+        let named = match summary.inputs {
+            all if all == inputs.len() => named,
+            1 => "1 file".to_owned(),
+            some => format!("{some} files"),
+        };
         let appended = if summary.appended { " appended" } else { "" };
         format!(
             "{experiment}: {} cells x {} genes of {named}{appended}, {} stored{resumed}",

@@ -11,6 +11,7 @@ mod fingerprint;
 mod in_list;
 mod input;
 mod inputs;
+mod local_file;
 mod options;
 mod plan;
 mod run;

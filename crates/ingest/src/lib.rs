@@ -15,6 +15,7 @@ mod local_file;
 mod options;
 mod plan;
 mod run;
+mod side_by_side;
 mod units;
 mod write;
 

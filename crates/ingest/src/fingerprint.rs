@@ -1,5 +1,6 @@
 //! Which file an ingest is of.
 
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
@@ -67,5 +68,16 @@ impl Fingerprint {
     /// known to be.
     pub fn same_content(&self, other: &Self) -> bool {
         self.size == other.size && self.xxh3 == other.xxh3 && self.etag == other.etag
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.size)?;
+        match &self.etag {
+            Some(etag) => write!(f, " with the ETag {etag}"),
+            None if self.xxh3.is_empty() => Ok(()),
+            None => write!(f, " with the digest {}", self.xxh3),
+        }
     }
 }

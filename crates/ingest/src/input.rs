@@ -106,12 +106,21 @@ impl Input {
     /// Fails where it has been replaced since it was found: what was read may be of both.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         match &self.place {
-            Place::Object { source, state } if source.state()? != *state => Err(Error::Unfit {
-                object: self.name.clone(),
-                message: "it was replaced while it was read; remove what was written with --abort and begin again"
-                    .to_owned(),
-            }),
-            Place::Object { .. } => Ok(()),
+            Place::Object { source, state } => {
+                let now = source.state()?;
+                if now == *state {
+                    return Ok(());
+                }
+                let (expected, found) =
+                    (Fingerprint::of_object(state), Fingerprint::of_object(&now));
+                Err(Error::Unfit {
+                    object: self.name.clone(),
+                    message: format!(
+                        "it was replaced while it was read: expected {expected}, found {found}; remove what was written \
+                         with --abort and begin again"
+                    ),
+                })
+            }
             Place::File(file) => file.check_unchanged(),
         }
     }

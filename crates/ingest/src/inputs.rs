@@ -47,7 +47,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Those of reading files that take `each` bytes besides what is read, `far` where they are far away.
-    fn new(resources: &Resources, each: u64, far: bool) -> Self {
+    pub(crate) fn new(resources: &Resources, each: u64, far: bool) -> Self {
         let free = resources.memory.saturating_sub(FIXED);
         let fit = usize::try_from(free / (DESCRIBED + each)).unwrap_or(READ_AT_ONCE);
         // Files on disk are waited for by the processor, those far away by nobody.
@@ -149,6 +149,23 @@ pub(crate) fn every_problem(
         true => error,
         false => together(errors, files.len()),
     }
+}
+
+/// What tells the inputs of a plan from those that were found: the first that is another, expected and found.
+pub(crate) fn difference(planned: &[PlannedInput], found: &[PlannedInput]) -> String {
+    for (planned, found) in planned.iter().zip(found) {
+        let (expected, is) = (&planned.fingerprint, &found.fingerprint);
+        if planned.path != found.path && !expected.same_content(is) {
+            return format!("expected {}, found {}", planned.path, found.path);
+        }
+        if !expected.same_content(is) {
+            return format!("{}: expected {expected}, found {is}", found.path);
+        }
+        if planned.obs_values != found.obs_values {
+            return format!("{}: the list gives it other values for columns of obs", found.path);
+        }
+    }
+    format!("expected {} files, found {}", planned.len(), found.len())
 }
 
 /// Does something with each, with several at a time, and tells of all that failed, in their order.

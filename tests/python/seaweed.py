@@ -25,6 +25,8 @@ import botocore.config
 ADMIN = ("admin-key", "admin-secret-0123456789")
 SECOND = ("second-key", "second-secret-0123456789")
 READER = ("reader-key", "reader-secret-0123456789")
+# May list, and read what does not lie below `closed/`.
+LIMITED = ("limited-key", "limited-secret-0123456789")
 BUCKET = "cells"
 REGION = "us-east-1"
 # What the AWS tools look at: nothing of the machine's is used.
@@ -128,6 +130,7 @@ def start(folder: Path) -> Server:
         identity("admin", ADMIN, ["Admin", "Read", "Write", "List", "Tagging"]),
         identity("second", SECOND, ["Admin", "Read", "Write", "List", "Tagging"]),
         identity("reader", READER, ["Read", "List"]),
+        identity("limited", LIMITED, [f"Read:{BUCKET}/open/*", f"List:{BUCKET}", f"List:{BUCKET}/*"]),
     ]
     # Keys for encryption by the server, made when they are first named.
     kms = {"default_provider": "local", "providers": {"local": {"type": "local", "enableOnDemandCreate": True}}}

@@ -40,7 +40,8 @@ def test_files_of_a_list_say_which_they_are(vacuole, tmp_path):
     assert again["unchanged"]
     files.write_text(files.read_text().replace("lung-1", "lung-3"))
     done = vacuole.run("ingest", atlas, "--in-list", files)
-    assert done.returncode != 0 and "other inputs" in done.stderr
+    # The second is there; the first as another data set's is not, but its cells are.
+    assert done.returncode != 0 and "b.h5ad" in done.stderr and "(rows 5 and 0)" in done.stderr
 
 
 def test_the_values_of_one_file_come_back(vacuole, tmp_path):

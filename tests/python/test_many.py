@@ -456,22 +456,22 @@ def test_matrices_that_differ(refused, tmp_path):
 
         return both
 
-    paths = pair(tmp_path, change(3, "int32"), change(3, "int32"), change(4, "int64"))
-    message = refused(paths, paths[0].name, paths[2].name, "X_pca", "counts", "3", "4", "int32", "int64")
-    assert "raw" in message and "float64" in message and "same" not in message
+    paths = pair(tmp_path, change(3, "int32"), change(3, "int32"), change(4, "float32"))
+    message = refused(paths, paths[0].name, paths[2].name, "X_pca", "counts", "3", "4", "int32", "float32")
+    assert "raw" in message and "--widen" in message and "same" not in message
 
 
 def test_everything_at_once(refused, tmp_path):
     def change(adata):
         adata.obs_names = ["f0-1", *adata.obs_names[1:]]
         adata.obs["n"] = ["a", "b", "c"]
-        adata.layers["counts"] = adata.X.astype("int16")
+        adata.layers["counts"] = adata.X.astype("float64")
 
     def first(adata):
         adata.layers["counts"] = adata.X.astype("int32")
 
     paths = pair(tmp_path, first, change)
-    refused(paths, "'f0-1'", "counts", "int16", "int32", "string", *(path.name for path in paths))
+    refused(paths, "'f0-1'", "counts", "float64", "int32", "string", *(path.name for path in paths))
 
 
 def unreadable(folder: Path) -> dict[str, Path]:
@@ -517,7 +517,7 @@ def test_dry_run(vacuole, tmp_path):
 
 
 def test_again(vacuole, tmp_path):
-    """The same files in the same order change nothing; any others are refused."""
+    """The same files change nothing; their cells under other bytes are refused, and others are appended."""
     paths, store = many.write(tmp_path, 4), tmp_path / "store"
     done = json.loads(ingest(vacuole, store, paths, "--json").stdout)
     assert not done["unchanged"] and done["resumed_units"] == 0
@@ -526,14 +526,15 @@ def test_again(vacuole, tmp_path):
     before = files(store)
     again = json.loads(ingest(vacuole, store, paths, "--json").stdout)
     assert again["unchanged"] and (again["n_obs"], again["n_var"]) == (done["n_obs"], done["n_var"])
-    for other in (paths[::-1], paths[:2], paths[:1], [*paths, small(tmp_path, 9)]):
-        refused = vacuole.run("ingest", store, *other)
-        assert refused.returncode == CODES["already_exists"], refused.stderr
+    for other in (paths[::-1], paths[:2], paths[:1]):
+        assert json.loads(ingest(vacuole, store, other, "--json").stdout)["unchanged"]
     changed = ad.read_h5ad(paths[1])
     changed.obs["new"] = 1
     corpus.write(changed, paths[1])
-    assert vacuole.run("ingest", store, *paths).returncode == CODES["already_exists"]
+    assert vacuole.run("ingest", store, *paths).returncode == CODES["invalid_input"]
     assert files(store) == before
+    done = json.loads(ingest(vacuole, store, [*paths[:1], paths[2], small(tmp_path, 9)], "--json").stdout)
+    assert done["appended"] and done["inputs"] == 1
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ use vacuole_soma::{ErrorKind, Object};
 use vacuole_store::{PRIVATE_FOLDER, Store, join};
 
 use crate::error::{Error, Result};
+use crate::inputs::difference;
 use crate::options::{IngestOptions, Progress};
 use crate::plan::{Plan, PlannedInput};
 
@@ -27,7 +28,8 @@ pub(crate) fn check_same(
 ) -> Result<()> {
     let name = plan.inputs_name();
     let fault = if !plan.has_inputs(inputs) {
-        format!("an unfinished ingest of {name} is here, whose contents are others")
+        let other = difference(&plan.inputs, inputs);
+        format!("an unfinished ingest of {name} is here, whose contents are others ({other})")
     } else if plan.options != options.stored() {
         format!("an unfinished ingest of {name} with other options is here")
     } else if plan.version != env!("CARGO_PKG_VERSION") {

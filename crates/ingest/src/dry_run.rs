@@ -39,7 +39,7 @@ pub fn plan_only(
     uri.check_writable()?;
     let paths = inputs;
     let several = |error| every_problem(error, paths, |file| describe_one(file, options));
-    let inputs = Inputs::find(paths).map_err(several)?;
+    let inputs = Inputs::find(paths, resources).map_err(several)?;
     let budget = Budget::new(resources, &uri, inputs.memory());
     let planned = inputs.planned().map_err(several)?;
     let store = vacuole_store::open(&uri)?;

@@ -3,7 +3,10 @@
 //! The file is an H5AD with nothing but `uns`, in which every kept element has its key: one format fewer, and
 //! AnnData itself can open it.
 
-use arrow_array::LargeStringArray;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, LargeStringArray};
 use vacuole_anndata::model::{Column, ColumnEncoding};
 use vacuole_anndata::write::{H5adWriter, WriteOptions};
 use vacuole_soma::anndata_record::AnnDataRecord;
@@ -38,13 +41,25 @@ fn put_file(store: &dyn Store, path: &str, kept: &Kept, uuid: &str) -> Result<()
             Extra::Element(element) => writer.element(&key, element)?,
             Extra::Column(column) => writer.column(&key, &column.read()?)?,
             Extra::Ids(ids) => {
-                let ids = Column { values: ids.clone(), encoding: ColumnEncoding::String };
+                let values = without_nulls(ids.index()?);
+                let ids = Column { values, encoding: ColumnEncoding::String };
                 writer.column(&key, &ids)?;
             }
         }
     }
     writer.finish()?;
     copy(store, path, local)
+}
+
+/// Ids as the writer takes them: an index has no nulls.
+fn without_nulls(ids: ArrayRef) -> ArrayRef {
+    match ids.as_string_opt::<i64>() {
+        Some(text) if text.null_count() > 0 => {
+            let text = text.iter().map(Option::unwrap_or_default);
+            Arc::new(LargeStringArray::from_iter_values(text))
+        }
+        _ => ids,
+    }
 }
 
 fn copy(store: &dyn Store, path: &str, local: Temporary) -> Result<()> {

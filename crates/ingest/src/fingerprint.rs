@@ -1,15 +1,15 @@
 //! Which file an ingest is of.
 
-use std::fs::File;
+use std::fmt;
 use std::io::Read;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use vacuole_store::ObjectState;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
+use crate::local_file::LocalFile;
 
 /// Tells one state of a file from another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,10 +28,17 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// Of the file as it is now. Reads all of it, at the speed of the disk.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it cannot be read, [`Error::Unfit`] where it changes meanwhile.
     pub fn of(path: &Path) -> Result<Self> {
-        let fail = |source| Error::Input { path: path.display().to_string(), source };
-        let mut file = File::open(path).map_err(fail)?;
-        let metadata = file.metadata().map_err(fail)?;
+        Self::of_file(&LocalFile::find(path)?)
+    }
+
+    /// Of a file that was found.
+    pub(crate) fn of_file(found: &LocalFile) -> Result<Self> {
+        let path = || found.path().display().to_string();
+        let mut file = found.open()?;
         let mut hasher = Xxh3::new();
         let mut buffer = vec![0; 1 << 20];
         let mut size = 0;
@@ -43,12 +50,12 @@ impl Fingerprint {
                     hasher.update(buffer.get(..count).unwrap_or_default());
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(fail(e)),
+                Err(source) => return Err(Error::Input { path: path(), source }),
             }
         }
-        let modified = metadata.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-        let modified = modified.map_or(0, |since| since.as_nanos() as u64);
-        Ok(Self { size, modified, xxh3: format!("{:032x}", hasher.digest128()), etag: None })
+        found.check(&file)?;
+        let xxh3 = format!("{:032x}", hasher.digest128());
+        Ok(Self { size, modified: found.modified(), xxh3, etag: None })
     }
 
     /// Of an object of a bucket.
@@ -61,5 +68,16 @@ impl Fingerprint {
     /// known to be.
     pub fn same_content(&self, other: &Self) -> bool {
         self.size == other.size && self.xxh3 == other.xxh3 && self.etag == other.etag
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.size)?;
+        match &self.etag {
+            Some(etag) => write!(f, " with the ETag {etag}"),
+            None if self.xxh3.is_empty() => Ok(()),
+            None => write!(f, " with the digest {}", self.xxh3),
+        }
     }
 }

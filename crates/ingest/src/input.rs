@@ -1,6 +1,5 @@
 //! What is ingested: a file on disk, or an object of a bucket or of a web server.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use vacuole_anndata::{ByteSource, CachedSource, H5ad};
@@ -9,6 +8,7 @@ use vacuole_store::{ObjectState, Store, Uri};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::in_list::InputFile;
+use crate::local_file::LocalFile;
 
 /// An H5AD file, wherever it is.
 pub(crate) struct Input {
@@ -18,12 +18,12 @@ pub(crate) struct Input {
 }
 
 enum Place {
-    File(PathBuf),
+    File(Arc<LocalFile>),
     Object { source: ObjectSource, state: ObjectState },
 }
 
 impl Input {
-    /// Finds the file at a path or URI. Of an object its state is noted, so that a change is seen.
+    /// Finds the file at a path or URI. Its state is noted, so that a change is seen.
     pub(crate) fn find(input: &InputFile) -> Result<Self> {
         let path = input.path.as_path();
         let mut name = path.display().to_string();
@@ -52,8 +52,8 @@ impl Input {
                     state,
                 }
             }
-            (None, Uri::Local(path)) => Place::File(path),
-            (None, _) => Place::File(path.to_owned()),
+            (None, Uri::Local(path)) => Place::File(Arc::new(LocalFile::find(&path)?)),
+            (None, _) => Place::File(Arc::new(LocalFile::find(path)?)),
         };
         Ok(Self { name, place, obs_values: input.obs_values.clone() })
     }
@@ -71,7 +71,7 @@ impl Input {
     /// Which file it is. A file on disk is read for it.
     pub(crate) fn fingerprint(&self) -> Result<Fingerprint> {
         match &self.place {
-            Place::File(path) => Fingerprint::of(path),
+            Place::File(file) => Fingerprint::of_file(file),
             Place::Object { state, .. } => Ok(Fingerprint::of_object(state)),
         }
     }
@@ -88,28 +88,40 @@ impl Input {
     pub(crate) fn open(&self) -> Result<OpenInput> {
         let (name, obs_values) = (self.name.clone(), self.obs_values.clone());
         match &self.place {
-            Place::File(path) => {
-                Ok(OpenInput { name, file: H5ad::open(path)?, obs_values, cache: None })
+            Place::File(local) => {
+                let file = H5ad::from_source(Arc::clone(local) as _, &name)?;
+                let far = Far::No(Arc::clone(local));
+                Ok(OpenInput { name, file, obs_values, far })
             }
             Place::Object { source, .. } => {
                 let cached = CachedSource::new(Arc::new(source.clone()), CachedSource::LITTLE)?;
                 let cached = Arc::new(cached);
                 let source: Arc<dyn ByteSource> = Arc::clone(&cached) as _;
                 let file = H5ad::from_source(source, &name)?;
-                Ok(OpenInput { name, file, obs_values, cache: Some(cached) })
+                Ok(OpenInput { name, file, obs_values, far: Far::Yes(cached) })
             }
         }
     }
 
-    /// Fails where an object has been replaced since it was found: what was read may be of both.
+    /// Fails where it has been replaced since it was found: what was read may be of both.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         match &self.place {
-            Place::Object { source, state } if source.state()? != *state => Err(Error::Unfit {
-                object: self.name.clone(),
-                message: "it was replaced while it was read; remove what was written with --abort and begin again"
-                    .to_owned(),
-            }),
-            _ => Ok(()),
+            Place::Object { source, state } => {
+                let now = source.state()?;
+                if now == *state {
+                    return Ok(());
+                }
+                let (expected, found) =
+                    (Fingerprint::of_object(state), Fingerprint::of_object(&now));
+                Err(Error::Unfit {
+                    object: self.name.clone(),
+                    message: format!(
+                        "it was replaced while it was read: expected {expected}, found {found}; remove what was written \
+                         with --abort and begin again"
+                    ),
+                })
+            }
+            Place::File(file) => file.check_unchanged(),
         }
     }
 }
@@ -121,14 +133,22 @@ pub(crate) struct OpenInput {
     pub(crate) file: H5ad,
     /// Names and values of columns that are added to `obs`.
     pub(crate) obs_values: Vec<(String, String)>,
-    cache: Option<Arc<CachedSource>>,
+    far: Far,
+}
+
+/// What gives up memory or a descriptor when a file is not read for a while.
+enum Far {
+    No(Arc<LocalFile>),
+    Yes(Arc<CachedSource>),
 }
 
 impl OpenInput {
-    /// Gives up the memory that blocks of the file take, until it is read again.
+    /// Gives up the memory that copies of parts of the file take, and its descriptor, until it is read again.
     pub(crate) fn rest(&self) {
-        if let Some(cache) = &self.cache {
-            cache.forget();
+        self.file.forget();
+        match &self.far {
+            Far::No(file) => file.rest(),
+            Far::Yes(cache) => cache.forget(),
         }
     }
 }

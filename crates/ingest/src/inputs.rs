@@ -1,16 +1,78 @@
 //! All files of an ingest.
 
+use std::ops::Deref;
+use std::path::PathBuf;
+
 use crate::error::{Error, Result};
 use crate::in_list::InputFile;
 use crate::input::{Input, OpenInput};
+use crate::options::Resources;
 use crate::plan::PlannedInput;
+use crate::side_by_side::side_by_side;
 
 /// How many problems a message lists.
 const LISTED: usize = 20;
 
+/// How many files are asked for at a time that are not read.
+const ASKED_AT_ONCE: usize = 16;
+
+/// How many files are read at a time, at the most: more would not come sooner.
+const READ_AT_ONCE: usize = 16;
+
+/// How many files are looked at at a time where something is wrong, whatever the memory.
+const BAD_AT_ONCE: usize = 4;
+
+/// What describing a file takes at the most, its blocks apart: copies of its metadata and strings, and columns being read.
+const DESCRIBED: u64 = 32 << 20;
+
+/// What the program takes besides.
+const FIXED: u64 = 96 << 20;
+
 /// The files that become one experiment, in order.
 pub(crate) struct Inputs {
     all: Vec<Input>,
+    limits: Limits,
+}
+
+/// What may be taken while files are described: nothing is written yet, so that it is most of the memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// How many files are read at a time.
+    pub(crate) at_once: usize,
+    /// How many bytes of places of ids are kept in memory.
+    pub(crate) id_bytes: u64,
+    /// Where they are put that do not fit.
+    pub(crate) tmpdir: PathBuf,
+}
+
+impl Limits {
+    /// Those of reading files that take `each` bytes besides what is read, `far` where they are far away.
+    pub(crate) fn new(resources: &Resources, each: u64, far: bool) -> Self {
+        let free = resources.memory.saturating_sub(FIXED);
+        let fit = usize::try_from(free / (DESCRIBED + each)).unwrap_or(READ_AT_ONCE);
+        // Files on disk are waited for by the processor, those far away by nobody.
+        let most = if far { READ_AT_ONCE } else { rayon::current_num_threads() };
+        Self {
+            at_once: fit.clamp(1, most.clamp(1, READ_AT_ONCE)),
+            id_bytes: free / 4,
+            // Not among the files of the experiment, of which there is nothing while files are looked at.
+            tmpdir: resources.tmpdir.clone().unwrap_or_else(std::env::temp_dir),
+        }
+    }
+}
+
+/// All files, open.
+pub(crate) struct OpenInputs {
+    all: Vec<OpenInput>,
+    pub(crate) limits: Limits,
+}
+
+impl Deref for OpenInputs {
+    type Target = [OpenInput];
+
+    fn deref(&self) -> &[OpenInput] {
+        &self.all
+    }
 }
 
 impl Inputs {
@@ -18,17 +80,19 @@ impl Inputs {
     ///
     /// # Errors
     /// Those of all files; [`Error::Unfit`] where there is none.
-    pub(crate) fn find(files: &[InputFile]) -> Result<Self> {
+    pub(crate) fn find(files: &[InputFile], resources: &Resources) -> Result<Self> {
         if files.is_empty() {
             let message = "expected at least one H5AD file, found none".to_owned();
             return Err(Error::Unfit { object: "the inputs".to_owned(), message });
         }
-        Ok(Self { all: each(files.iter(), Input::find)? })
+        let all = each(files, ASKED_AT_ONCE, Input::find)?;
+        let memory = all.iter().map(Input::memory).max().unwrap_or(0);
+        Ok(Self { all, limits: Limits::new(resources, memory, memory > 0) })
     }
 
     /// Which files they are. Those on disk are read for it.
     pub(crate) fn planned(&self) -> Result<Vec<PlannedInput>> {
-        each(self.all.iter(), |input| {
+        each(&self.all, self.limits.at_once, |input| {
             Ok(PlannedInput {
                 path: input.name().to_owned(),
                 fingerprint: input.fingerprint()?,
@@ -49,13 +113,22 @@ impl Inputs {
     }
 
     /// Opens them as AnnDatas.
-    pub(crate) fn open(&self) -> Result<Vec<OpenInput>> {
-        each(self.all.iter(), Input::open)
+    pub(crate) fn open(&self) -> Result<OpenInputs> {
+        let few = self.all.len() <= self.limits.at_once;
+        let all = each(&self.all, self.limits.at_once, |input| {
+            let open = input.open()?;
+            // A few are read on at once; of many, what was read would fill the memory.
+            if !few {
+                open.rest();
+            }
+            Ok(open)
+        })?;
+        Ok(OpenInputs { all, limits: self.limits.clone() })
     }
 
     /// Fails where one has been replaced since it was found: what was read may be of both.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
-        each(self.all.iter(), Input::check_unchanged).map(|_| ())
+        each(&self.all, ASKED_AT_ONCE, Input::check_unchanged).map(|_| ())
     }
 }
 
@@ -63,34 +136,55 @@ impl Inputs {
 pub(crate) fn every_problem(
     error: Error,
     files: &[InputFile],
-    look: impl Fn(&OpenInput) -> Result<()>,
+    look: impl Fn(&OpenInput) -> Result<()> + Sync,
 ) -> Error {
     if files.len() < 2 {
         return error;
     }
-    let looked = files.iter().map(|file| look(&Input::find(file)?.open()?));
-    let errors: Vec<Error> = looked.filter_map(Result::err).collect();
+    let looked = side_by_side(files, BAD_AT_ONCE, |_, file| {
+        Input::find(file)?.open().and_then(|file| look(&file))
+    });
+    let errors: Vec<Error> = looked.into_iter().filter_map(Result::err).collect();
     match errors.is_empty() {
         true => error,
         false => together(errors, files.len()),
     }
 }
 
-/// Does something with each, and tells of all that failed.
-fn each<T, U>(all: impl Iterator<Item = T>, run: impl Fn(T) -> Result<U>) -> Result<Vec<U>> {
-    let mut done = Vec::new();
+/// What tells the inputs of a plan from those that were found: the first that is another, expected and found.
+pub(crate) fn difference(planned: &[PlannedInput], found: &[PlannedInput]) -> String {
+    for (planned, found) in planned.iter().zip(found) {
+        let (expected, is) = (&planned.fingerprint, &found.fingerprint);
+        if planned.path != found.path && !expected.same_content(is) {
+            return format!("expected {}, found {}", planned.path, found.path);
+        }
+        if !expected.same_content(is) {
+            return format!("{}: expected {expected}, found {is}", found.path);
+        }
+        if planned.obs_values != found.obs_values {
+            return format!("{}: the list gives it other values for columns of obs", found.path);
+        }
+    }
+    format!("expected {} files, found {}", planned.len(), found.len())
+}
+
+/// Does something with each, with several at a time, and tells of all that failed, in their order.
+fn each<T: Sync, U: Send>(
+    all: &[T],
+    at_once: usize,
+    run: impl Fn(&T) -> Result<U> + Sync,
+) -> Result<Vec<U>> {
+    let mut done = Vec::with_capacity(all.len());
     let mut errors = Vec::new();
-    let mut count = 0;
-    for one in all {
-        count += 1;
-        match run(one) {
+    for result in side_by_side(all, at_once, |_, one| run(one)) {
+        match result {
             Ok(one) => done.push(one),
             Err(error) => errors.push(error),
         }
     }
     match errors.is_empty() {
         true => Ok(done),
-        false => Err(together(errors, count)),
+        false => Err(together(errors, all.len())),
     }
 }
 

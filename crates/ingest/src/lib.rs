@@ -11,9 +11,13 @@ mod fingerprint;
 mod in_list;
 mod input;
 mod inputs;
+mod local_file;
 mod options;
+mod patterns;
 mod plan;
 mod run;
+mod side_by_side;
+mod skipped;
 mod units;
 mod write;
 
@@ -25,3 +29,4 @@ pub use in_list::InputFile;
 pub use options::{IngestOptions, Progress, Resources, Silent};
 pub use plan::{Plan, PlannedInput, Unit};
 pub use run::{IngestSummary, ingest};
+pub use skipped::{Skipped, leave_out_bad};

@@ -1,6 +1,7 @@
 //! What a user chooses about an ingest.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,26 @@ pub trait Progress: Sync {
     fn advance(&self, units: u64);
     /// Something that the user should know.
     fn warn(&self, message: &str);
+}
+
+/// Keeps what is told of one of several files that are read side by side, until it is its turn.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Mutex<Vec<String>>);
+
+impl Held {
+    /// Tells all of it.
+    pub(crate) fn tell(self, progress: &dyn Progress) {
+        let warnings = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        warnings.iter().for_each(|message| progress.warn(message));
+    }
+}
+
+impl Progress for Held {
+    fn begin(&self, _step: &str, _units: u64) {}
+    fn advance(&self, _units: u64) {}
+    fn warn(&self, message: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
+    }
 }
 
 /// Tells nobody.

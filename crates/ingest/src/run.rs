@@ -70,7 +70,7 @@ pub fn ingest(
     uri.check_writable()?;
     let paths = inputs;
     let several = |error| every_problem(error, paths, |file| describe_one(file, options));
-    let mut inputs = Inputs::find(paths).map_err(several)?;
+    let mut inputs = Inputs::find(paths, resources).map_err(several)?;
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
     let mut planned = inputs.planned().map_err(several)?;

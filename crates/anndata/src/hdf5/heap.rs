@@ -13,6 +13,13 @@ const MAX_CACHED_BYTES: usize = 16 << 20;
 #[derive(Default)]
 pub(super) struct HeapCache(Mutex<CachedCollections>);
 
+impl HeapCache {
+    /// Gives up all collections.
+    pub(super) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = CachedCollections::default();
+    }
+}
+
 #[derive(Default)]
 struct CachedCollections {
     by_address: HashMap<u64, Arc<Collection>>,

@@ -1,10 +1,10 @@
 //! The source of bytes as `hdf5-reader` sees it, and its errors as ours.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use hdf5_reader::error::Error as Hdf5Error;
-use hdf5_reader::storage::{Storage, StorageBuffer};
+use hdf5_reader::storage::{BlockCacheStorage, DynStorage, Storage, StorageBuffer};
 
 use crate::{ByteSource, Error, ErrorKind};
 
@@ -36,6 +36,39 @@ impl Storage for SourceStorage {
             .read_at(offset, &mut bytes)
             .map_err(|error| Hdf5Error::Io(io::Error::other(error)))?;
         Ok(StorageBuffer::from_vec(bytes))
+    }
+}
+
+/// Blocks of metadata that are kept until they are forgotten: `hdf5-reader`'s own cache only grows.
+pub(super) struct Blocks {
+    inner: DynStorage,
+    block_bytes: usize,
+    most: usize,
+    cache: RwLock<Arc<BlockCacheStorage>>,
+}
+
+impl Blocks {
+    /// Keeps up to `most` blocks of `inner`, of `block_bytes` each.
+    pub(super) fn new(inner: DynStorage, block_bytes: usize, most: usize) -> Self {
+        let cache = BlockCacheStorage::new(Arc::clone(&inner), block_bytes, most);
+        Self { inner, block_bytes, most, cache: RwLock::new(Arc::new(cache)) }
+    }
+
+    /// Gives up all blocks.
+    pub(super) fn forget(&self) {
+        let empty = BlockCacheStorage::new(Arc::clone(&self.inner), self.block_bytes, self.most);
+        *self.cache.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(empty);
+    }
+}
+
+impl Storage for Blocks {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_range(&self, offset: u64, len: usize) -> hdf5_reader::error::Result<StorageBuffer> {
+        let cache = Arc::clone(&self.cache.read().unwrap_or_else(PoisonError::into_inner));
+        cache.read_range(offset, len)
     }
 }
 

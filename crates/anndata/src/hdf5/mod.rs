@@ -24,7 +24,7 @@ pub(crate) use object::{Group, Node};
 use std::sync::Arc;
 
 use hdf5_reader::io::Cursor;
-use hdf5_reader::storage::{BlockCacheStorage, DynStorage, Storage};
+use hdf5_reader::storage::{DynStorage, Storage};
 use hdf5_reader::{Hdf5File, OpenOptions};
 
 use crate::read::ReadOptions;
@@ -42,6 +42,7 @@ struct FileState {
     options: ReadOptions,
     listings: link::ListingCache,
     heaps: heap::HeapCache,
+    blocks: Arc<metadata::Blocks>,
 }
 
 impl File {
@@ -53,11 +54,12 @@ impl File {
     ) -> Result<Self> {
         let size = source.size()?;
         let storage: DynStorage = Arc::new(metadata::SourceStorage::new(source.clone(), size));
-        let cached: DynStorage = Arc::new(BlockCacheStorage::new(
+        let blocks = Arc::new(metadata::Blocks::new(
             storage,
             options.metadata_block_bytes,
             options.metadata_blocks,
         ));
+        let cached: DynStorage = Arc::clone(&blocks) as _;
         // Chunks are read past the crate, so it needs no cache of them.
         let open = OpenOptions::default().with_chunk_cache_bytes(0);
         let hdf5 = Hdf5File::from_storage_with_options(cached, open).map_err(|error| {
@@ -88,6 +90,7 @@ impl File {
             options,
             listings: link::ListingCache::default(),
             heaps: heap::HeapCache::default(),
+            blocks,
         })))
     }
 
@@ -99,6 +102,12 @@ impl File {
             Node::Group(group) => Ok(group),
             Node::Dataset(_) => Err(Error::corrupt("expected a root group, found a dataset")),
         }
+    }
+
+    /// Gives up what is kept of metadata and of heaps, until they are read again.
+    pub(crate) fn forget(&self) {
+        self.0.blocks.forget();
+        self.0.heaps.forget();
     }
 
     /// What errors call the file.

@@ -112,6 +112,11 @@ impl H5ad {
         Ok(Self(Arc::new(state)))
     }
 
+    /// Gives up the memory that copies of the file's metadata and strings take, until it is read again.
+    pub fn forget(&self) {
+        self.0.root.file().forget();
+    }
+
     /// Adds the name of the file, and an element in it, to an error about what was asked of it.
     pub fn locate(&self, error: Error, element: &str) -> Error {
         self.0.root.locate(error.in_element(element))

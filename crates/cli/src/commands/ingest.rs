@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use serde_json::json;
-use vacuole_ingest::{IngestOptions, InputFile, Progress, Resources, abort, ingest, plan_only};
+use vacuole_ingest::{
+    IngestOptions, InputFile, Progress, Resources, abort, ingest, leave_out_bad, plan_only,
+};
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
@@ -17,6 +19,7 @@ use crate::size;
   vacuole ingest atlas pbmc.h5ad
   vacuole ingest atlas donor1.h5ad donor2.h5ad donor3.h5ad
   vacuole ingest s3://lab/atlas --in-list files.tsv
+  vacuole ingest atlas 's3://lab/raw/**/*.h5ad' --skip-bad-inputs
   vacuole ingest atlas pbmc.h5ad --measurement RNA --layer raw_counts
   vacuole ingest atlas pbmc.h5ad --dry-run --json
 
@@ -29,7 +32,7 @@ finished experiment it changes nothing. --abort removes an unfinished ingest.")]
 pub(crate) struct Arguments {
     /// The experiment to make or to append to: a folder or a URI
     experiment: String,
-    /// The H5AD files, in the order of their cells
+    /// The H5AD files, in the order of their cells; folders of such files, and quoted patterns
     #[arg(required_unless_present_any = ["abort", "in_list"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// A file that lists H5AD files, one a line, and values for columns of obs that are added
@@ -56,6 +59,9 @@ pub(crate) struct Arguments {
     /// Take missing, empty and repeated ids of cells, and missing and empty ones of genes
     #[arg(long)]
     allow_ambiguous_ids: bool,
+    /// Leave files out that cannot be read or taken, each with a warning
+    #[arg(long)]
+    skip_bad_inputs: bool,
     /// Use so many threads [default: all]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -104,14 +110,30 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         Some(list) => InputFile::list(list)?,
         None => arguments.inputs.iter().map(InputFile::from).collect(),
     };
+    let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
+    let inputs = InputFile::expand(inputs)?;
+    let (inputs, skipped) = match arguments.skip_bad_inputs {
+        true => {
+            progress.begin("looking at the inputs", 0);
+            leave_out_bad(inputs, &options, &resources)?
+        }
+        false => (inputs, Vec::new()),
+    };
+    skipped.iter().for_each(|file| progress.warn(&format!("left out: {}", file.problem)));
+    let with_skipped = |result: serde_json::Value| match result {
+        serde_json::Value::Object(mut members) if arguments.skip_bad_inputs => {
+            members.insert("skipped".to_owned(), json!(skipped));
+            serde_json::Value::Object(members)
+        }
+        other => other,
+    };
     let named = match inputs.as_slice() {
         [only] => only.path.display().to_string(),
         all => format!("{} files", all.len()),
     };
-    let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
     if arguments.dry_run {
         let run = plan_only(experiment, &inputs, &options, &resources, &progress)?;
-        output.result(&run, || {
+        output.result(&with_skipped(json!(run)), || {
             let plan = &run.plan;
             let values: u64 = plan.units.iter().map(|unit| unit.values).sum();
             let arrays = plan.units.iter().map(|unit| unit.array.as_str());
@@ -133,7 +155,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     }
     let summary = ingest(experiment, &inputs, &options, &resources, &progress)?;
     progress.clear();
-    output.result(&summary, || {
+    output.result(&with_skipped(json!(summary)), || {
         if summary.unchanged {
             return format!("{experiment}: holds {named} already; nothing was changed");
         }

@@ -12,13 +12,14 @@ use arrow_array::{
 use arrow_schema::{DataType, Field};
 use arrow_select::filter::filter;
 use arrow_select::take::take;
-use vacuole_anndata::StoredColumn;
 use vacuole_anndata::model::{Column, ColumnEncoding, widened};
+use vacuole_anndata::{Chosen, Frame, StoredColumn};
 use vacuole_soma::anndata_record::ColumnKind;
 use vacuole_soma::array::stored_type;
 use vacuole_tiledb::schema::Enumeration;
 
 use super::Context;
+use super::ids::rows_at_once;
 use crate::error::{Result, in_object};
 
 /// Categorical columns with more categories are stored as plain values (tiledbsoma: what a signed 16-bit
@@ -33,7 +34,11 @@ pub(crate) enum ColumnSource {
     Stored(Box<StoredColumn>),
     /// Every value is null.
     Nulls,
-    /// Values in memory: ids, or the columns of an array of strings.
+    /// The index of a frame, as text.
+    Index(Frame),
+    /// The first category in every row.
+    First,
+    /// Values in memory: ids made unique, or the columns of an array of strings.
     Values(ArrayRef),
 }
 
@@ -77,6 +82,21 @@ impl SomaColumn {
         Self::values(Field::new(name, DataType::LargeUtf8, true), values)
     }
 
+    /// The ids of a frame.
+    pub(super) fn index(name: &str, frame: &Frame) -> Self {
+        let field = Field::new(name, DataType::LargeUtf8, true);
+        Self::new(field, ColumnSource::Index(frame.clone()), Treatment::AsIs)
+    }
+
+    /// How many rows to read at a time where they are read one after another.
+    pub(super) fn rows_at_once(&self) -> u64 {
+        match &self.source {
+            ColumnSource::Stored(column) => rows_at_once(column),
+            ColumnSource::Index(frame) => rows_at_once(frame.stored_index()),
+            ColumnSource::Nulls | ColumnSource::First | ColumnSource::Values(_) => ROWS,
+        }
+    }
+
     /// A column in memory, of values in their stored form.
     pub(super) fn values(field: Field, values: ArrayRef) -> Self {
         Self::new(field, ColumnSource::Values(values), Treatment::AsIs)
@@ -92,15 +112,12 @@ impl SomaColumn {
         context: &Context<'_>,
         name: &str,
         value: &str,
-        rows: u64,
     ) -> Result<(Self, Enumeration)> {
         let values = Box::new(DataType::LargeUtf8);
         let field = Field::new(name, DataType::Dictionary(Box::new(DataType::Int32), values), true);
-        let codes = Int32Array::from(vec![0; rows as usize]);
         let categories: ArrayRef = Arc::new(LargeStringArray::from(vec![value]));
         let enumeration = enumeration(context, name, &categories, false)?;
-        let source = ColumnSource::Values(Arc::new(codes));
-        let column = Self::new(field, source, Treatment::AsIs);
+        let column = Self::new(field, ColumnSource::First, Treatment::AsIs);
         Ok((Self { categories: Some(categories), ..column }, enumeration))
     }
 
@@ -125,7 +142,9 @@ impl SomaColumn {
         let rows = match &self.source {
             ColumnSource::Stored(column) => column.len(),
             ColumnSource::Values(values) => values.len() as u64,
-            ColumnSource::Nulls => 0,
+            ColumnSource::Index(frame) => frame.n_rows(),
+            // There is nothing to see in them.
+            ColumnSource::Nulls | ColumnSource::First => 0,
         };
         (0..rows.div_ceil(ROWS)).map(move |block| block * ROWS..((block + 1) * ROWS).min(rows))
     }
@@ -134,6 +153,7 @@ impl SomaColumn {
     pub(super) fn decoded(mut self) -> Self {
         self.treatment = match self.treatment {
             Treatment::Codes | Treatment::Recoded(_) => Treatment::Decoded,
+            _ if matches!(self.source, ColumnSource::First) => Treatment::Decoded,
             other => other,
         };
         self
@@ -265,6 +285,16 @@ impl SomaColumn {
                 };
                 return Ok(arrow_array::new_null_array(stored, (rows.end - rows.start) as usize));
             }
+            ColumnSource::First if self.treatment == Treatment::Decoded => {
+                let first = self.categories.as_ref().and_then(|all| all.as_string_opt::<i64>());
+                let first = first.filter(|all| !all.is_empty()).map(|all| all.value(0));
+                let rows = (rows.end - rows.start) as usize;
+                return Ok(Arc::new(LargeStringArray::from(vec![first; rows])));
+            }
+            ColumnSource::First => {
+                return Ok(Arc::new(Int32Array::from(vec![0; (rows.end - rows.start) as usize])));
+            }
+            ColumnSource::Index(frame) => return Ok(frame.index_of(&Chosen::from_ranges([rows]))?),
             ColumnSource::Values(values) => {
                 let (start, end) = (rows.start as usize, rows.end as usize);
                 return Ok(values.slice(start, end - start));

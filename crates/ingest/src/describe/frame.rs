@@ -1,10 +1,7 @@
 //! AnnData frames as SOMA data frames.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, LargeStringArray};
 use arrow_schema::Field;
 use vacuole_anndata::Frame;
 use vacuole_anndata::model::ColumnEncoding;
@@ -15,7 +12,7 @@ use vacuole_tiledb::metadata::MetadataValue;
 use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
 use super::base::Stored;
-use super::ids::Ids;
+use super::ids::{Checked, Ids};
 use super::index::{ColumnLayout, Origin, lay_out};
 use super::{ArrayNode, Contents, Context, Extra, Kept, Part, SomaColumn, Standing};
 use crate::error::{Result, in_object};
@@ -75,8 +72,7 @@ pub(super) fn describe_axis(
         let stored_in = |encoding| ColumnSource::Stored { column: name.clone(), encoding };
         match origin {
             Origin::Index => {
-                let ids = frame.index()?;
-                let unique_ids = ids_are.check(context, frame, &ids)?;
+                let Checked { unique: unique_ids, any_null } = ids_are.check(context, frame)?;
                 let stored = frame.stored_index();
                 let categories = matches!(stored.encoding(), ColumnEncoding::Categorical { .. });
                 // Ids that pandas has as categories stay such.
@@ -89,10 +85,13 @@ pub(super) fn describe_axis(
                     enumerations.extend(enumeration);
                     continue;
                 }
-                if unique_ids.is_none() && ids.null_count() == 0 {
+                if unique_ids.is_none() && !any_null {
                     index_source = Some(stored_in(ColumnKind::Plain));
                 }
-                columns.push(SomaColumn::strings(&name, unique_ids.unwrap_or(ids)));
+                columns.push(match unique_ids {
+                    Some(ids) => SomaColumn::strings(&name, ids),
+                    None => SomaColumn::index(&name, frame),
+                });
             }
             Origin::Column(position) => {
                 let stored = names.get(position).and_then(|name| frame.stored_column(name));
@@ -123,8 +122,7 @@ pub(super) fn describe_axis(
     let index = match index_source {
         Some(source) => source,
         None => {
-            let key =
-                kept.keep(&format!("{element}/index"), Extra::Ids(without_nulls(frame.index()?)));
+            let key = kept.keep(&format!("{element}/index"), Extra::Ids(frame.clone()));
             ColumnSource::Extra(key)
         }
     };
@@ -167,7 +165,7 @@ fn constant(
             "the list of files adds a column that is there already; rename that of the list";
         return Err(context.unfit(&object, message));
     }
-    SomaColumn::constant(context, name, value, frame.n_rows())
+    SomaColumn::constant(context, name, value)
 }
 
 /// Who reserves a name, and which; none where a column can have it.
@@ -256,16 +254,6 @@ fn ascii_json(json: &str) -> String {
         }
     }
     out
-}
-
-fn without_nulls(ids: ArrayRef) -> ArrayRef {
-    match ids.as_string_opt::<i64>() {
-        Some(text) if text.null_count() > 0 => {
-            let text = text.iter().map(Option::unwrap_or_default);
-            Arc::new(LargeStringArray::from_iter_values(text))
-        }
-        _ => ids,
-    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{ArrayRef, LargeStringArray};
+use arrow_array::{Array, ArrayRef, LargeStringArray};
 use arrow_schema::DataType;
-use vacuole_anndata::Frame;
+use rayon::prelude::*;
+use vacuole_anndata::{Chosen, Frame, StoredColumn};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Context;
 use crate::error::Result;
@@ -21,6 +23,23 @@ const MISSING: [&str; 3] = ["nan", "None", "<NA>"];
 
 /// How many rows and ids a message lists.
 const LISTED: usize = 3;
+
+/// How many ids are looked at at a time.
+const ROWS: u64 = 1 << 17;
+
+/// How many rows of a column of ids to read at a time. All of those that are categories, which are read as a whole.
+pub(super) fn rows_at_once(column: &StoredColumn) -> u64 {
+    if column.category_count().is_some() { u64::MAX } else { ROWS }
+}
+
+/// What was found of ids.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// The ids made unique, where they are not.
+    pub(super) unique: Option<ArrayRef>,
+    /// Whether one is missing.
+    pub(super) any_null: bool,
+}
 
 /// What the ids of a frame must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +53,48 @@ pub(super) enum Ids {
 }
 
 impl Ids {
-    /// Checks the index of a frame. Returns the ids made unique, where they are not.
-    pub(super) fn check(
+    /// Checks the index of a frame.
+    pub(super) fn check(self, context: &Context<'_>, frame: &Frame) -> Result<Checked> {
+        let (any_null, suspect) = self.look(frame)?;
+        let unique = match suspect {
+            true => self.check_text(context, frame, &frame.index()?)?,
+            false => None,
+        };
+        Ok(Checked { unique, any_null })
+    }
+
+    /// Whether an id is missing, and whether any may be wrong, which all of them together tell. Takes eight bytes an id.
+    fn look(self, frame: &Frame) -> Result<(bool, bool)> {
+        let missing = self.missing_texts(frame);
+        let step = rows_at_once(frame.stored_index());
+        let (mut any_null, mut suspect) = (false, false);
+        let mut hashes = Vec::new();
+        let mut start = 0;
+        while start < frame.n_rows() {
+            let end = start.saturating_add(step).min(frame.n_rows());
+            let ids = frame.index_of(&Chosen::from_ranges(std::iter::once(start..end)))?;
+            let ids = ids.as_string::<i64>();
+            any_null |= ids.null_count() > 0;
+            if self != Self::Any && !suspect {
+                let wrong = |id: &str| id.is_empty() || missing.contains(&id);
+                suspect = ids.iter().any(|id| id.is_none_or(wrong));
+                hashes.extend(ids.iter().flatten().map(|id| xxh3_64(id.as_bytes())));
+            }
+            start = end;
+        }
+        hashes.par_sort_unstable();
+        Ok((any_null, suspect || hashes.windows(2).any(|pair| pair.first() == pair.last())))
+    }
+
+    /// Texts that stand for a missing id.
+    fn missing_texts(self, frame: &Frame) -> &'static [&'static str] {
+        // A gene of Drosophila is called nan.
+        let is_text = frame.stored_index().data_type() == DataType::LargeUtf8;
+        if self == Self::Cells || !is_text { &MISSING } else { &[] }
+    }
+
+    /// Checks all ids together. Returns them made unique, where they are not.
+    fn check_text(
         self,
         context: &Context<'_>,
         frame: &Frame,
@@ -64,13 +123,9 @@ impl Ids {
 
     /// Says which ids are missing or empty.
     fn missing(self, frame: &Frame, names: &[Option<&str>]) -> Option<String> {
-        // A gene of Drosophila is called nan.
-        let is_text = frame.stored_index().data_type() == DataType::LargeUtf8;
-        let text_is_missing = self == Self::Cells || !is_text;
-        let is_missing = |name: &Option<&str>| match name {
-            None | Some("") => true,
-            Some(name) => text_is_missing && MISSING.contains(name),
-        };
+        let texts = self.missing_texts(frame);
+        let is_missing =
+            |name: &Option<&str>| name.is_none_or(|name| name.is_empty() || texts.contains(&name));
         let rows: Vec<usize> = (0..names.len()).filter(|&row| is_missing(&names[row])).collect();
         let first = names.get(*rows.first()?)?;
         let what = match first {

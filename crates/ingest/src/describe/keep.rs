@@ -1,9 +1,8 @@
 //! What is kept beside SOMA, so that the same AnnData can be written again.
 
-use arrow_array::ArrayRef;
 use arrow_schema::DataType;
 use vacuole_anndata::model::{Scalar, SparseFormat};
-use vacuole_anndata::{Element, Matrix, StoredColumn};
+use vacuole_anndata::{Element, Frame, Matrix, StoredColumn};
 use vacuole_soma::anndata_record::{AnnDataRecord, MatrixForm, MatrixKind};
 use vacuole_soma::array::stored_type;
 use vacuole_soma::keys;
@@ -22,7 +21,8 @@ pub(crate) struct Kept {
 pub(crate) enum Extra {
     Element(Element),
     Column(StoredColumn),
-    Ids(ArrayRef),
+    /// The index of a frame.
+    Ids(Frame),
 }
 
 impl Kept {

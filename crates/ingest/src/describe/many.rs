@@ -8,8 +8,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use arrow_array::builder::LargeStringBuilder;
-use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, LargeStringArray, UInt64Array};
 use arrow_schema::DataType;
 use arrow_select::take::take;
@@ -20,9 +18,10 @@ use vacuole_tiledb::FORMAT_VERSION;
 use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
 use super::base::{Base, Stored};
+use super::id_column::{IdColumn, IdsThere};
 use super::join_columns::{Joined, OfInput, WIDEN, join_columns, shown};
 use super::matrix::{self, ColumnAxis};
-use super::same_ids::SameIds;
+use super::same_ids::{IdSource, SameIds};
 use super::{
     ArrayNode, Contents, Context, Description, FrameContents, GroupNode, MatrixContents, Node,
     OfFile, Part, SomaColumn, Standing, describe, frame, widen,
@@ -30,8 +29,9 @@ use super::{
 
 use crate::error::{Error, Result};
 use crate::input::OpenInput;
-use crate::inputs::{problems, together};
-use crate::options::{IngestOptions, Progress, Silent};
+use crate::inputs::{OpenInputs, problems, together};
+use crate::options::{Held, IngestOptions, Progress, Silent};
+use crate::side_by_side::side_by_side;
 use crate::write::Renumbered;
 
 /// The data frame of cells.
@@ -42,35 +42,50 @@ const OBS: &str = "obs";
 /// # Errors
 /// [`Error::Unfit`] with everything that is wrong with the files, and with any two of them.
 pub(crate) fn describe_all(
-    files: &[OpenInput],
+    files: &OpenInputs,
     base: Option<&Base>,
     options: &IngestOptions,
     progress: &dyn Progress,
     uuid: &str,
 ) -> Result<Description> {
-    let of_several = files.len() > 1 || base.is_some();
-    let context =
-        |input, obs_values| Context { input, options, progress, uuid, obs_values, of_several };
-    if let ([only], None) = (files, base) {
-        return Ok(describe(&only.file, &context(&only.name, &only.obs_values))?.finish());
+    if let ([only], None) = (&**files, base) {
+        let context = context_of(only, options, progress, uuid, false);
+        return Ok(describe(&only.file, &context)?.finish());
     }
+    let described = side_by_side(files, files.limits.at_once, |_, input| {
+        let held = Held::default();
+        let found = describe(&input.file, &context_of(input, options, &held, uuid, true));
+        input.rest();
+        (found, held)
+    });
     let mut errors = Vec::new();
     let mut found = Vec::with_capacity(files.len());
-    for input in files {
-        match describe(&input.file, &context(&input.name, &input.obs_values)) {
+    for (file, held) in described {
+        held.tell(progress);
+        match file {
             Ok(file) => found.push(file),
             Err(error) => errors.push(error),
         }
-        input.rest();
         progress.advance(1);
     }
     if !errors.is_empty() {
         return Err(together(errors, files.len()));
     }
-    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     warn_of_left_out(&found, progress);
-    let context = context("the inputs", &[]);
-    Together { context, base, names, problems: Vec::new() }.describe(found)
+    let (input, obs_values) = ("the inputs", &[][..]);
+    let context = Context { input, options, progress, uuid, obs_values, of_several: true };
+    Together { context, base, files, problems: Vec::new() }.describe(found)
+}
+
+fn context_of<'a>(
+    input: &'a OpenInput,
+    options: &'a IngestOptions,
+    progress: &'a dyn Progress,
+    uuid: &'a str,
+    of_several: bool,
+) -> Context<'a> {
+    let (name, obs_values) = (&input.name, &input.obs_values);
+    Context { input: name, options, progress, uuid, obs_values, of_several }
 }
 
 /// Whether a file can be one of several.
@@ -78,14 +93,7 @@ pub(crate) fn describe_all(
 /// # Errors
 /// What is wrong with it alone.
 pub(crate) fn describe_one(input: &OpenInput, options: &IngestOptions) -> Result<()> {
-    let context = Context {
-        input: &input.name,
-        options,
-        progress: &Silent,
-        uuid: "",
-        obs_values: &input.obs_values,
-        of_several: true,
-    };
+    let context = context_of(input, options, &Silent, "", true);
     describe(&input.file, &context).map(|_| ())
 }
 
@@ -126,7 +134,7 @@ fn warn_of_left_out(files: &[OfFile], progress: &dyn Progress) {
 struct Together<'a> {
     context: Context<'a>,
     base: Option<&'a Base>,
-    names: Vec<&'a str>,
+    files: &'a OpenInputs,
     problems: Vec<String>,
 }
 
@@ -147,7 +155,7 @@ struct OnAxis {
     places: Renumbered,
 }
 
-impl Together<'_> {
+impl<'a> Together<'a> {
     fn describe(mut self, files: Vec<OfFile>) -> Result<Description> {
         let mut arrays: Vec<(String, Vec<(usize, ArrayNode)>)> = Vec::new();
         let mut frames: BTreeMap<String, Vec<(usize, ArrayNode)>> = BTreeMap::new();
@@ -190,7 +198,7 @@ impl Together<'_> {
             nodes.extend(self.frame(OBS, &axes.cells, obs)?);
         }
         if !self.problems.is_empty() {
-            return Err(problems(self.problems, self.names.len()));
+            return Err(problems(self.problems, self.files.len()));
         }
         let n_vars = axes.genes.get(&var_path).map_or(0, |axis| axis.length);
         let cells = axes.cells.length;
@@ -255,45 +263,34 @@ impl Together<'_> {
     }
 
     fn name(&self, input: usize) -> &str {
-        self.names.get(input).copied().unwrap_or_default()
+        self.files.get(input).map_or("", |file| &file.name)
     }
 
     /// Puts cells behind each other, and looks for ids that come twice.
     fn cells(&mut self, frames: &[(usize, ArrayNode)]) -> Result<Axis> {
         let mut axis = Axis::default();
-        let mut ids = Vec::with_capacity(frames.len());
-        if let Some(stored) = self.base.and_then(|base| base.array(OBS)) {
+        let mut ids: Vec<Box<dyn IdSource + '_>> = Vec::with_capacity(frames.len());
+        let mut names = Vec::with_capacity(frames.len());
+        let base = self.base;
+        if let Some(stored) = base.and_then(|base| base.array(OBS)) {
             axis.length = stored.next_id();
-            let mut there = LargeStringBuilder::new();
-            self.ids_there(OBS, stored, frames, |found, _| {
-                found.iter().for_each(|id| there.append_option(id));
-                Ok(())
-            })?;
-            ids.push((usize::MAX, there.finish()));
+            if let Some(name) = self.id_name_there(OBS, stored, frames)? {
+                names.push(base.map(Base::display).unwrap_or_default());
+                ids.push(Box::new(IdsThere { stored, name }));
+            }
         }
         for (input, frame) in frames {
-            let (rows, found) = self.ids(*input, frame)?;
             let on_axis = OnAxis { first_row: axis.length, ..OnAxis::default() };
             axis.files.insert(*input, on_axis);
-            axis.length += rows;
-            ids.push((*input, found));
+            axis.length += frame_of(frame).map_or(0, |frame| frame.rows);
+            if let Some(column) = self.id_column(*input, frame) {
+                names.push(self.name(*input).to_owned());
+                ids.push(Box::new(column));
+            }
         }
-        let columns: Vec<&LargeStringArray> = ids.iter().map(|(_, ids)| ids).collect();
-        for same in SameIds::find(&columns) {
-            let there = self.base.map(Base::display).unwrap_or_default();
-            let input = |at: usize| match ids.get(at) {
-                Some((usize::MAX, _)) => &there,
-                found => found.map_or("", |(input, _)| self.name(*input)),
-            };
-            let examples =
-                same.examples.iter().map(|(id, a, b)| format!("'{id}' (rows {a} and {b})"));
-            let found = format!(
-                "obs: {} ids are both in {} and in {}, as {}",
-                same.count,
-                input(same.files.0),
-                input(same.files.1),
-                examples.collect::<Vec<_>>().join(", "),
-            );
+        for same in SameIds::find(&ids, &self.files.limits)? {
+            let name = |at| names.get(at).map_or("", |name: &String| name);
+            let found = format!("obs: {}", same.told(name));
             if self.context.options.allow_ambiguous_ids {
                 self.context.progress.warn(&format!("{found}; they are stored as they are"));
             } else {
@@ -310,17 +307,29 @@ impl Together<'_> {
         let mut known: HashMap<String, u32> = HashMap::new();
         if let Some(stored) = self.base.and_then(|base| base.array(path)) {
             axis.length = stored.next_id();
-            self.ids_there(path, stored, frames, |ids, places| {
-                for (id, &place) in ids.iter().zip(places) {
-                    // The first of a name counts, where genes have been repeated.
-                    let place = u32::try_from(place).unwrap_or(u32::MAX);
-                    known.entry(id.unwrap_or_default().to_owned()).or_insert(place);
-                }
-                Ok(())
-            })?;
+            if let Some(name) = self.id_name_there(path, stored, frames)? {
+                stored.each_id(&name, |ids, places| {
+                    for (id, &place) in ids.iter().zip(places) {
+                        // The first of a name counts, where genes have been repeated.
+                        let place = u32::try_from(place).unwrap_or(u32::MAX);
+                        known.entry(id.unwrap_or_default().to_owned()).or_insert(place);
+                    }
+                    Ok(())
+                })?;
+            }
         }
-        for (input, frame) in frames {
-            let (rows, ids) = self.ids(*input, frame)?;
+        let columns = frames.iter().map(|(input, frame)| self.id_column(*input, frame));
+        let columns: Vec<Option<IdColumn<'_>>> = columns.collect();
+        let at_once = self.files.limits.at_once;
+        // Some are read ahead, side by side.
+        let read = columns.chunks(at_once).flat_map(|columns| {
+            side_by_side(columns, at_once, |_, column| match column {
+                Some(column) => column.read_all(),
+                None => Ok(LargeStringArray::from(Vec::<&str>::new())),
+            })
+        });
+        for ((input, frame), ids) in frames.iter().zip(read) {
+            let (rows, ids) = (frame_of(frame).map_or(0, |frame| frame.rows), ids?);
             let first_row = axis.length;
             let mut chosen = Vec::new();
             let mut places = Vec::with_capacity(ids.len());
@@ -358,20 +367,19 @@ impl Together<'_> {
         Ok(axis)
     }
 
-    /// Gives the ids and join ids of a data frame that is there.
-    fn ids_there(
+    /// The column of a data frame that is there which has the ids; a problem where there is none.
+    fn id_name_there(
         &mut self,
         path: &str,
         stored: &Stored,
         frames: &[(usize, ArrayNode)],
-        take_ids: impl FnMut(&LargeStringArray, &[i64]) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Option<String>> {
         stored.check(1)?;
         let name = frames.iter().find_map(|(_, node)| frame_of(node)?.ids.clone());
-        let Some(name) = name else { return Ok(()) };
+        let Some(name) = name else { return Ok(None) };
         let columns = stored.columns();
         if columns.iter().any(|column| *column.field.name() == name) {
-            return stored.each_id(&name, take_ids);
+            return Ok(Some(name));
         }
         let names: Vec<&str> = columns.iter().map(|column| column.field.name().as_str()).collect();
         self.problems.push(format!(
@@ -379,42 +387,16 @@ impl Together<'_> {
              index of the files the name of the experiment's, or choose it with --obs-id-name or --var-id-name",
             names.join(", ")
         ));
-        Ok(())
+        Ok(None)
     }
 
-    /// How many rows a frame has, and their ids.
-    fn ids(&mut self, input: usize, node: &ArrayNode) -> Result<(u64, LargeStringArray)> {
-        let none = LargeStringArray::from(Vec::<&str>::new());
-        let Some(frame) = frame_of(node) else { return Ok((0, none)) };
-        let column = frame
-            .ids
-            .as_ref()
-            .and_then(|ids| frame.columns.iter().find(|column| column.field.name() == ids));
-        let Some(column) = column else {
-            let (name, path) = (self.name(input), &node.path);
-            self.problems.push(format!("{name}: {path}: expected a column of ids, found none"));
-            return Ok((frame.rows, none));
-        };
-        let values = column.read_rows(0..frame.rows)?;
-        let values = match &column.categories {
-            Some(categories) => take(categories, &values, None).map_err(|source| {
-                let object = node.path.clone();
-                Error::Soma(vacuole_soma::Error::Arrow { object, source })
-            })?,
-            None => values,
-        };
-        match values.as_string_opt::<i64>() {
-            Some(ids) => Ok((frame.rows, ids.clone())),
-            None => {
-                let (name, path, column) = (self.name(input), &node.path, column.field.name());
-                let found = values.data_type();
-                self.problems.push(format!(
-                    "{name}: {path}/{column}: expected ids as text, found {found}; choose another column with \
-                     --obs-id-name or --var-id-name"
-                ));
-                Ok((frame.rows, none))
-            }
-        }
+    /// The column of ids of a frame; a problem where there is none.
+    fn id_column<'f>(&mut self, input: usize, node: &'f ArrayNode) -> Option<IdColumn<'f>>
+    where
+        'a: 'f,
+    {
+        let found = IdColumn::find(self.files.get(input)?, &node.path, frame_of(node)?);
+        found.map_err(|problem| self.problems.push(problem)).ok()
     }
 
     /// A matrix of all files that have it.
@@ -562,6 +544,9 @@ impl Together<'_> {
             let rows = chosen.map_or(frame.rows, |chosen| chosen.len() as u64);
             if let Some(chosen) = chosen {
                 columns = chosen_rows(path, &columns, frame.rows, chosen)?;
+                if let Some(file) = self.files.get(input) {
+                    file.rest();
+                }
             }
             let first_row = on_axis.map_or(0, |file| file.first_row);
             let contents = FrameContents { columns, rows, first_row, ids: frame.ids };

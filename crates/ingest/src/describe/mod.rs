@@ -6,6 +6,8 @@
 mod base;
 mod column;
 mod frame;
+mod id_column;
+mod id_places;
 mod ids;
 mod index;
 mod join_columns;

@@ -27,6 +27,7 @@ pub(crate) use dense::write_dense;
 pub(crate) use frame::write_frame;
 pub(crate) use matrix::{MatrixReader, plan_rows, write_matrix};
 pub(crate) use place::Renumbered;
+pub(crate) use spill::Spill;
 
 use vacuole_soma::FragmentSink;
 use vacuole_soma::create::WriteStamp;

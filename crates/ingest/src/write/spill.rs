@@ -9,7 +9,7 @@ use crate::error::Result;
 /// Bytes appended to a temporary file, which has no name while it is open: whatever ends the program, the
 /// file goes with it.
 #[derive(Debug)]
-pub(super) struct Spill {
+pub(crate) struct Spill {
     folder: PathBuf,
     file: Option<File>,
     end: u64,
@@ -17,12 +17,12 @@ pub(super) struct Spill {
 
 impl Spill {
     /// Makes a file in `folder` when the first bytes come.
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         Self { folder, file: None, end: 0 }
     }
 
     /// Appends bytes and returns where they are.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<u64> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<u64> {
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(create(&self.folder)?),
@@ -34,7 +34,7 @@ impl Spill {
     }
 
     /// Reads bytes back.
-    pub(super) fn read(&self, at: u64, length: usize) -> Result<Vec<u8>> {
+    pub(crate) fn read(&self, at: u64, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         if let Some(file) = &self.file {
             let read = file.read_exact_at(&mut bytes, at);
@@ -44,7 +44,7 @@ impl Spill {
     }
 
     /// Forgets what was appended.
-    pub(super) fn clear(&mut self) -> Result<()> {
+    pub(crate) fn clear(&mut self) -> Result<()> {
         if let Some(file) = self.file.as_ref().filter(|_| self.end > 0) {
             file.set_len(0).map_err(|e| error(&self.folder, "cannot be written to", e))?;
         }

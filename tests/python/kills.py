@@ -52,3 +52,21 @@ def complete(store: Path, whole: Path) -> bool:
     found = differences(whole, store, slices=0)
     assert found == [], found
     return True
+
+
+def check_same_files(whole: Path, store: Path) -> None:
+    """Data files are those of the other store, byte for byte; names hold the time and name of the plan."""
+
+    def data(folder: Path) -> dict[str, list[bytes]]:
+        found: dict[str, list[bytes]] = {}
+        for path in folder.rglob("__fragments/*/*.tdb"):
+            if path.name == "__fragment_metadata.tdb":
+                continue
+            array = str(path.relative_to(folder)).split("/__fragments/")[0]
+            unit = path.parent.name.rsplit("_", 1)[0].rsplit("-", 1)[-1]
+            found.setdefault(f"{array} {path.name} {unit}", []).append(path.read_bytes())
+        return {key: sorted(contents) for key, contents in found.items()}
+
+    assert data(whole) == data(store)
+    left = [path.name for path in (store / "__vacuole").iterdir()]
+    assert not {"plan.json", "done", "tmp"} & set(left), left

@@ -18,7 +18,7 @@ import pytest
 import scipy.sparse as sp
 import tiledbsoma
 import tiledbsoma.io
-from kills import interrupted
+from kills import check_same_files, interrupted
 from seaweed import BUCKET
 from soma_equal import differences, slice_differences
 from test_many import CODES, ingest, pair, raw, reference, set_obs, small
@@ -482,24 +482,6 @@ def big(folder: Path, k: int) -> Path:
     path = folder / f"big{k}.h5ad"
     corpus.write(adata, path)
     return path
-
-
-def check_same_files(whole: Path, store: Path) -> None:
-    """Data files are those of the other store, byte for byte; names hold the time and name of the plan."""
-
-    def data(folder: Path) -> dict[str, list[bytes]]:
-        found: dict[str, list[bytes]] = {}
-        for path in folder.rglob("__fragments/*/*.tdb"):
-            if path.name == "__fragment_metadata.tdb":
-                continue
-            array = str(path.relative_to(folder)).split("/__fragments/")[0]
-            unit = path.parent.name.rsplit("_", 1)[0].rsplit("-", 1)[-1]
-            found.setdefault(f"{array} {path.name} {unit}", []).append(path.read_bytes())
-        return {key: sorted(contents) for key, contents in found.items()}
-
-    assert data(whole) == data(store)
-    left = [path.name for path in (store / "__vacuole").iterdir()]
-    assert not {"plan.json", "done", "tmp"} & set(left), left
 
 
 # In buckets

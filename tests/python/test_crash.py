@@ -1,7 +1,9 @@
 """An ingest killed at any moment leaves the old state, and repeating it ends as if nothing had happened."""
 
 import re
+import threading
 import time
+from contextlib import contextmanager
 
 import anndata as ad
 import corpus
@@ -10,10 +12,10 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import tiledbsoma
-from kills import complete, files, interrupted
+from kills import check_same_files, complete, files, interrupted
 from soma_equal import differences
 
-MOMENTS = 30
+MOMENTS = 50
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +58,46 @@ def whole(h5ad, vacuole):
 
 
 def test_killed_and_repeated(h5ad, whole, vacuole, tmp_path):
-    """Half of the moments are drawn by time, half by the number of files on disk, which meets short steps too."""
+    """Half of the moments are drawn by time, half by the number of files on disk, which meets short steps too. Meanwhile
+    tiledbsoma looks again and again: there is no experiment, or all of it."""
     finished, seconds, count = whole
     rng = np.random.default_rng(2024)
     killed = 0
-    for i in range(MOMENTS):
-        store = tmp_path / f"store{i}"
+    stores = [tmp_path / f"store{i}" for i in range(MOMENTS)]
+    with watching(stores, finished):
+        killed = killed_at_moments(stores, rng, seconds, count, finished, h5ad, vacuole)
+    assert killed >= MOMENTS // 2
+
+
+@contextmanager
+def watching(stores, finished):
+    with tiledbsoma.open(str(finished)) as experiment:
+        expected = experiment.obs.count, experiment.ms["RNA"].X["data"].nnz
+    stop, failures = threading.Event(), []
+
+    def look():
+        while not stop.wait(0.05):
+            store = next((store for store in reversed(stores) if store.exists()), None)
+            try:
+                if store and tiledbsoma.Experiment.exists(str(store)):
+                    with tiledbsoma.open(str(store)) as experiment:
+                        found = experiment.obs.count, experiment.ms["RNA"].X["data"].nnz
+                        assert found == expected, (store, found)
+            except BaseException as error:  # noqa: BLE001
+                failures.append(error)
+                return
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    yield
+    stop.set()
+    watcher.join()
+    assert failures == []
+
+
+def killed_at_moments(stores, rng, seconds, count, finished, h5ad, vacuole) -> int:
+    killed = 0
+    for i, store in enumerate(stores):
         moment = rng.uniform(0, seconds) if i % 2 else int(rng.integers(1, count + 1))
         if i % 2:
             due = lambda elapsed, moment=moment: elapsed >= moment
@@ -73,7 +109,8 @@ def test_killed_and_repeated(h5ad, whole, vacuole, tmp_path):
         assert complete(store, finished), f"moment {moment}"
         assert differences(finished, store, slices=2) == [] if i % 5 == 0 else True
         assert vacuole.run("verify", store).returncode == 0
-    assert killed >= MOMENTS // 2
+        check_same_files(finished, store)
+    return killed
 
 
 def test_killed_again_and_again(h5ad, whole, vacuole, tmp_path):

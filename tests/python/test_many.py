@@ -533,7 +533,9 @@ def test_again(vacuole, tmp_path):
     corpus.write(changed, paths[1])
     assert vacuole.run("ingest", store, *paths).returncode == CODES["invalid_input"]
     assert files(store) == before
-    done = json.loads(ingest(vacuole, store, [*paths[:1], paths[2], small(tmp_path, 9)], "--json").stdout)
+    (tmp_path / "more").mkdir()
+    more = many.write(tmp_path / "more", 4, count=4)[3]
+    done = json.loads(ingest(vacuole, store, [paths[0], more, paths[2]], "--json").stdout)
     assert done["appended"] and done["inputs"] == 1
 
 
@@ -600,6 +602,20 @@ def test_buckets(vacuole, s3, tmp_path):
     ingest(vacuole, tmp_path / "here", paths)
     assert many.differences(tmp_path / "here", paths) == []
     assert differences(tmp_path / "here", f"s3://{BUCKET}/many/all", slices=0, context=context) == []
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_forty(alike, vacuole, s3, tmp_path):
+    """Some of them in a bucket."""
+    paths = many.write(tmp_path, 40, count=40, alike=alike)
+    inputs = list(paths)
+    for k in range(3, 40, 7):
+        s3.client().upload_file(str(paths[k]), BUCKET, f"forty/{alike}/{k}.h5ad")
+        inputs[k] = f"s3://{BUCKET}/forty/{alike}/{k}.h5ad"
+    ingest(vacuole.within(s3.environment()), tmp_path / "ours", inputs)
+    assert many.differences(tmp_path / "ours", paths) == []
+    if alike:
+        assert differences(reference(tmp_path / "reference", paths), tmp_path / "ours", slices=5) == []
 
 
 def contents(store: Path) -> dict[str, bytes]:

@@ -209,5 +209,6 @@ pub(crate) fn problems(problems: Vec<String>, files: usize) -> Error {
         message.push_str(&format!("\n  and {more} more"));
     }
     message.push_str("\n; correct these files or leave them out");
-    Error::Unfit { object: format!("{files} files"), message }
+    let plural = if files == 1 { "" } else { "s" };
+    Error::Unfit { object: format!("{files} file{plural}"), message }
 }

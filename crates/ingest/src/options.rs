@@ -17,6 +17,21 @@ pub struct IngestOptions {
     pub obs_id_name: String,
     /// The column that an index of `var` without a name becomes.
     pub var_id_name: String,
+    /// Takes the raw counts in the place of X.
+    #[serde(default)]
+    pub use_raw: bool,
+    /// The layers that are taken; none says all.
+    #[serde(default)]
+    pub keep_layers: Option<Vec<String>>,
+    /// Layers that are not taken.
+    #[serde(default)]
+    pub drop_layers: Vec<String>,
+    /// Calls the columns of ids `obs_id_name` and `var_id_name`, whatever names the indexes have.
+    #[serde(default)]
+    pub rename_ids: bool,
+    /// Makes everything but cells and genes.
+    #[serde(default)]
+    pub schema_only: bool,
     /// Stores integers as floats where other files, or the experiment, have floats.
     #[serde(default)]
     pub widen: bool,
@@ -45,6 +60,11 @@ impl Default for IngestOptions {
             layer: "data".to_owned(),
             obs_id_name: "obs_id".to_owned(),
             var_id_name: "var_id".to_owned(),
+            use_raw: false,
+            keep_layers: None,
+            drop_layers: Vec::new(),
+            rename_ids: false,
+            schema_only: false,
             widen: false,
             replan: false,
             allow_ambiguous_ids: false,

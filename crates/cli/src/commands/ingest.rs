@@ -50,6 +50,21 @@ pub(crate) struct Arguments {
     /// The column that an index of var without a name becomes
     #[arg(long, default_value = "var_id")]
     var_id_name: String,
+    /// Take the raw counts in the place of X
+    #[arg(long)]
+    use_raw: bool,
+    /// Take this layer; any number of times [default: all]
+    #[arg(long, value_name = "NAME")]
+    keep_layer: Vec<String>,
+    /// Leave this layer out; any number of times
+    #[arg(long, value_name = "NAME", conflicts_with = "keep_layer")]
+    drop_layer: Vec<String>,
+    /// Call the ids by --obs-id-name and --var-id-name, whatever names the indexes have
+    #[arg(long)]
+    rename_ids: bool,
+    /// Make the experiment, or the measurements and layers that it lacks, without cells and genes
+    #[arg(long)]
+    schema_only: bool,
     /// Store integers as floats where other files, or the experiment, have floats
     #[arg(long)]
     widen: bool,
@@ -101,6 +116,11 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         layer: arguments.layer,
         obs_id_name: arguments.obs_id_name,
         var_id_name: arguments.var_id_name,
+        use_raw: arguments.use_raw,
+        keep_layers: (!arguments.keep_layer.is_empty()).then_some(arguments.keep_layer),
+        drop_layers: arguments.drop_layer,
+        rename_ids: arguments.rename_ids,
+        schema_only: arguments.schema_only,
         widen: arguments.widen,
         replan: arguments.replan,
         allow_ambiguous_ids: arguments.allow_ambiguous_ids,

@@ -44,8 +44,11 @@ pub(super) fn describe_axis(
     let element = frame.path();
     let schema = frame.schema();
     let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+    // An index without a name takes the one of the options.
+    let renamed = context.options.rename_ids && id_name.is_some();
+    let index_called = schema.index_name.clone().filter(|_| !renamed);
     let ColumnLayout { columns: laid, index_name } =
-        lay_out(schema.index_name.as_deref(), &names, id_name);
+        lay_out(index_called.as_deref(), &names, id_name);
     let mut columns = Vec::with_capacity(laid.len());
     let mut enumerations = Vec::new();
     let mut index_source = None;
@@ -139,7 +142,7 @@ pub(super) fn describe_axis(
         forms.push(ColumnForm { name: name.to_owned(), source });
     }
     forms.extend(added);
-    let index_name_was = schema.index_name.clone();
+    let index_name_was = index_called;
     // A column of that name goes before the index, as in the reference.
     let ids = id_name.filter(|name| columns.iter().any(|column| column.field.name() == name));
     let ids = ids.map(str::to_owned).or_else(|| id_column.clone());

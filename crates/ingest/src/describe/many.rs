@@ -48,7 +48,7 @@ pub(crate) fn describe_all(
     progress: &dyn Progress,
     uuid: &str,
 ) -> Result<Description> {
-    if let ([only], None) = (&**files, base) {
+    if let ([only], None, false) = (&**files, base, options.schema_only) {
         let context = context_of(only, options, progress, uuid, false);
         return Ok(describe(&only.file, &context)?.finish());
     }
@@ -204,8 +204,17 @@ impl<'a> Together<'a> {
         let cells = axes.cells.length;
         let n_obs = cells - self.base.and_then(|base| base.array(OBS)).map_or(0, Stored::next_id);
         if let Some(base) = self.base {
-            nodes = self.grow(base, nodes, &axes)?;
+            if self.context.options.schema_only {
+                nodes.retain(|node| base.array(&node.path).is_none());
+            } else {
+                nodes = self.grow(base, nodes, &axes)?;
+            }
             groups = more_of(base, groups);
+        }
+        let (mut n_obs, mut n_vars) = (n_obs, n_vars);
+        if self.context.options.schema_only {
+            nodes.iter_mut().for_each(|node| node.parts.clear());
+            (n_obs, n_vars) = (0, 0);
         }
         // Members come before the groups they are in.
         groups.sort_by_key(|group| match group.path.as_str() {

@@ -4,6 +4,7 @@
 //! file ingested by either reads as equal. What that mapping has no place for is left out with a warning.
 
 mod base;
+mod chosen;
 mod column;
 mod frame;
 mod id_column;
@@ -30,6 +31,7 @@ use vacuole_tiledb::metadata::MetadataValue;
 use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
 pub(crate) use base::Base;
+use chosen::Chosen;
 pub(crate) use column::SomaColumn;
 pub(crate) use frame::FrameContents;
 use ids::Ids;
@@ -134,22 +136,25 @@ impl Context<'_> {
 fn describe(file: &H5ad, context: &Context<'_>) -> Result<OfFile> {
     let mut tree = Tree::default();
     let options = context.options;
+    let chosen = Chosen::of(file, context, &mut tree.left_out)?;
+    tree.of_measurements = chosen.is_raw;
     let record = &mut tree.kept.record;
-    (record.n_obs, record.n_vars) = (file.n_obs(), file.n_vars());
+    (record.n_obs, record.n_vars) = (file.n_obs(), chosen.var.n_rows());
     record.measurement.clone_from(&options.measurement);
-    record.x_layer = file.x().map(|_| options.layer.clone());
+    record.x_layer = chosen.x.as_ref().map(|_| options.layer.clone());
     let measurement_folder = folder_of(&options.measurement);
     let ms = "ms".to_owned();
     let measurement = join(&ms, &measurement_folder);
 
-    let x = describe_x(&mut tree, file, context, &measurement)?;
-    let mut members = vec![x];
+    let (var, raw) = (chosen.var.clone(), chosen.raw.clone());
     let axes = [
         ("obsm", file.obsm()?, file.n_obs(), None),
-        ("varm", file.varm()?, file.n_vars(), None),
+        ("varm", chosen.varm.clone(), var.n_rows(), None),
         ("obsp", file.obsp()?, file.n_obs(), Some(file.n_obs())),
-        ("varp", file.varp()?, file.n_vars(), Some(file.n_vars())),
+        ("varp", chosen.varp.clone(), var.n_rows(), Some(var.n_rows())),
     ];
+    let x = describe_x(&mut tree, chosen, file.n_obs(), context, &measurement)?;
+    let mut members = vec![x];
     for (part, elements, rows, columns) in axes {
         if context.of_several && part != "obsm" {
             tree.left_out.extend(elements.iter().map(|(name, _)| format!("{part}/{name}")));
@@ -177,7 +182,7 @@ fn describe(file: &H5ad, context: &Context<'_>) -> Result<OfFile> {
         members.push(member("uns", "uns", MemberKind::Group));
     }
     let mut modalities = vec![member(&options.measurement, &measurement_folder, MemberKind::Group)];
-    if let Some(raw) = file.raw()? {
+    if let Some(raw) = raw {
         if options.measurement == "raw" {
             let message =
                 "the measurement cannot be called raw, since the file has a raw; choose another";
@@ -189,8 +194,7 @@ fn describe(file: &H5ad, context: &Context<'_>) -> Result<OfFile> {
     members.push(member("var", "var", MemberKind::Array));
     let id_name = Some(options.var_id_name.as_str());
     let path = join(&measurement, "var");
-    let var =
-        frame::describe_axis(context, &mut tree.kept, &path, file.var(), id_name, Ids::Genes)?;
+    let var = frame::describe_axis(context, &mut tree.kept, &path, &var, id_name, Ids::Genes)?;
     tree.frames.push(var);
     let id_name = Some(options.obs_id_name.as_str());
     let obs =
@@ -208,7 +212,7 @@ fn describe(file: &H5ad, context: &Context<'_>) -> Result<OfFile> {
 pub(crate) struct Description {
     /// In the order in which they are committed.
     pub(crate) nodes: Vec<Node>,
-    /// What is kept beside them; nothing of several files.
+    /// What is kept beside them; nothing of several files or measurements.
     pub(crate) kept: Option<Kept>,
     /// Cells.
     pub(crate) n_obs: u64,
@@ -224,6 +228,8 @@ struct OfFile {
     kept: Kept,
     /// Elements that have no place among several files.
     left_out: Vec<String>,
+    /// Whether it is of measurements of its own choice, of which no AnnData is made again.
+    of_measurements: bool,
 }
 
 impl OfFile {
@@ -232,7 +238,8 @@ impl OfFile {
         let arrays = arrays.map(|array| Node::Array(Box::new(array)));
         let nodes = arrays.chain(self.groups.into_iter().map(Node::Group)).collect();
         let (n_obs, n_vars) = (self.kept.record.n_obs, self.kept.record.n_vars);
-        Description { nodes, kept: Some(self.kept), n_obs, n_vars }
+        let kept = (!self.of_measurements).then_some(self.kept);
+        Description { nodes, kept, n_obs, n_vars }
     }
 }
 
@@ -244,6 +251,7 @@ pub(crate) struct Tree {
     groups: Vec<GroupNode>,
     pub(crate) kept: Kept,
     left_out: Vec<String>,
+    of_measurements: bool,
 }
 
 impl Tree {
@@ -269,8 +277,8 @@ impl Tree {
     }
 
     fn finish(self) -> OfFile {
-        let Self { arrays, frames, groups, kept, left_out } = self;
-        OfFile { arrays, frames, groups, kept, left_out }
+        let Self { arrays, frames, groups, kept, left_out, of_measurements } = self;
+        OfFile { arrays, frames, groups, kept, left_out, of_measurements }
     }
 
     /// Adds a matrix, and keeps its form.
@@ -291,21 +299,21 @@ impl Tree {
 
 fn describe_x(
     tree: &mut Tree,
-    file: &H5ad,
+    chosen: Chosen,
+    n_obs: u64,
     context: &Context<'_>,
     measurement: &str,
 ) -> Result<Member> {
     let path = join(measurement, "X");
-    let shape = (file.n_obs(), file.n_vars());
+    let shape = (n_obs, chosen.var.n_rows());
     let mut members = Vec::new();
-    if let Some(x) = file.x() {
+    if let Some(x) = chosen.x {
         let name = &context.options.layer;
         let folder = folder_of(name);
-        let x = x.clone();
         tree.matrix(context, "X", &join(&path, &folder), x, shape, ColumnAxis::Var)?;
         members.push(member(name, &folder, MemberKind::Array));
     }
-    for (name, element) in file.layers()? {
+    for (name, element) in chosen.layers {
         let folder = folder_of(&name);
         let element_path = format!("layers/{name}");
         if members.iter().any(|member| member.name.as_ref() == Some(&name)) {

@@ -222,7 +222,9 @@ mod tests {
     impl IdSource for InMemory {
         fn each(&self, take: &mut dyn FnMut(&LargeStringArray) -> Result<()>) -> Result<()> {
             let starts = (0..self.0.len()).step_by(3);
-            starts.map(|start| self.0.slice(start, 3.min(self.0.len() - start))).try_for_each(|ids| take(&ids))
+            starts
+                .map(|start| self.0.slice(start, 3.min(self.0.len() - start)))
+                .try_for_each(|ids| take(&ids))
         }
 
         fn chosen(&self, rows: &[u32]) -> Result<Vec<(u32, Box<str>)>> {

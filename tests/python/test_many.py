@@ -633,7 +633,7 @@ def test_killed_and_repeated(large, whole, vacuole, tmp_path):
         elif i % 3 == 1:
             due = lambda _, share=share, store=store: len(files(store)) >= share * count
         else:
-            due = lambda _, store=store: any(store.glob("__vacuole/done/*.json"))
+            due = lambda _, store=store: any(store.glob("__vacuole/done/*/*.json"))
         killed += interrupted(vacuole, store, *large, due=due)
         complete(store, finished)
         plan = store / "__vacuole/plan.json"

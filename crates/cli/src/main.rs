@@ -7,6 +7,7 @@ mod folders;
 mod output;
 mod s3;
 mod settings;
+mod shard;
 mod signals;
 mod size;
 mod target;

@@ -20,7 +20,7 @@ pub fn abort(destination: &str) -> Result<bool> {
     store.list("")?;
     let Some(plan) = Plan::read(&*store)? else { return Ok(false) };
     if plan.is_committed(&store)? {
-        plan.close(&*store)?;
+        plan.close(&*store, || remove_unfinished(&*store, &plan, &Silent))?;
         return Err(Error::Conflict {
             object: store.display(""),
             message: "the ingest is complete; there is nothing to abort".to_owned(),

@@ -14,7 +14,7 @@ use vacuole_store::Store;
 
 use crate::describe::{ArrayNode, Base, Contents, Description, Node, Part};
 use crate::destination::experiment_exists;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::options::IngestOptions;
 use crate::write::plan_rows;
@@ -106,6 +106,17 @@ pub struct Unit {
     pub values: u64,
 }
 
+/// How it stands with a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is the open plan.
+    Open,
+    /// Its ingest is finished.
+    Finished,
+    /// It was given up.
+    Gone,
+}
+
 /// What is known when a unit is done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,23 +171,33 @@ impl Plan {
     /// Reads the open plan of an experiment, if there is one.
     pub(crate) fn read(store: &dyn Store) -> Result<Option<Self>> {
         let path = private::path(private::OPEN_PLAN);
-        if store.size(&path)?.is_none() {
-            return Ok(None);
+        match store.read(&path) {
+            Ok(bytes) => Ok(Some(private::decode(&store.display(&path), private::PLAN, &bytes)?)),
+            Err(error) if error.kind() == vacuole_store::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
         }
-        Ok(Some(private::decode(&store.display(&path), private::PLAN, &store.read(&path)?)?))
     }
 
-    /// Opens the plan. Of two ingests that do so at the same time, one wins.
-    pub(crate) fn open(&self, store: &dyn Store) -> Result<()> {
+    /// Opens the plan. `false` where there is one: of several ingests that do so at the same time, one wins.
+    pub(crate) fn open(&self, store: &dyn Store) -> Result<bool> {
         let path = private::path(private::OPEN_PLAN);
         match store.put_new(&path, &private::encode(private::PLAN, self)) {
-            Err(e) if e.kind() == vacuole_store::ErrorKind::AlreadyExists => Err(Error::Conflict {
-                object: store.display(""),
-                message: "another ingest has begun here at the same moment; run the command again"
-                    .to_owned(),
-            }),
-            done => Ok(done?),
+            Err(e) if e.kind() == vacuole_store::ErrorKind::AlreadyExists => Ok(false),
+            done => Ok(done.map(|()| true)?),
         }
+    }
+
+    /// How it stands with the plan, as others may have finished it.
+    pub(crate) fn standing(&self, store: &dyn Store) -> Result<Standing> {
+        if Self::read(store)?.is_some_and(|open| open.uuid == self.uuid) {
+            return Ok(Standing::Open);
+        }
+        Ok(if self.is_finished(store)? { Standing::Finished } else { Standing::Gone })
+    }
+
+    /// Whether there is the record of this ingest as a finished one.
+    pub(crate) fn is_finished(&self, store: &dyn Store) -> Result<bool> {
+        Ok(store.size(&self.record_path())?.is_some())
     }
 
     /// Whether everything is there: of a new experiment its metadata, of an append the commit of `obs`.
@@ -193,11 +214,41 @@ impl Plan {
         paths.into_iter()
     }
 
-    /// Turns the open plan into the record of a finished ingest.
-    pub(crate) fn close(&self, store: &dyn Store) -> Result<()> {
+    /// Turns the open plan into the record of a finished ingest. Where another process has done so, nothing is left to
+    /// do; where one is at it, both do the same. `unfinished` removes what killed processes have left in a bucket.
+    pub(crate) fn close(
+        &self,
+        store: &dyn Store,
+        unfinished: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        // Looked at before the plan is: what comes later may be another plan's.
+        let temporary = private::path("tmp");
+        let left = if store.is_far() { Vec::new() } else { store.list(&temporary)? };
+        if self.standing(store)? != Standing::Open {
+            return self.remove_records(store);
+        }
         store.put(&self.record_path(), &private::encode(private::PLAN, self))?;
         store.flush()?;
-        self.forget(store)
+        self.remove_records(store)?;
+        unfinished()?;
+        for entry in left {
+            let path = vacuole_store::join(&temporary, &entry.name);
+            match entry.is_folder {
+                true => store.remove_folder(&path)?,
+                false => store.remove(&path)?,
+            }
+        }
+        for folder in [private::path(DONE), temporary] {
+            if !store.is_far() && store.list(&folder)?.is_empty() {
+                store.remove_folder(&folder)?;
+            }
+        }
+        Ok(store.remove(&private::path(private::OPEN_PLAN))?)
+    }
+
+    /// Removes the records of units.
+    pub(crate) fn remove_records(&self, store: &dyn Store) -> Result<()> {
+        Ok(store.remove_folder(&self.records())?)
     }
 
     /// Removes the open plan and what is known of its units.
@@ -251,9 +302,14 @@ impl Plan {
         units
     }
 
+    /// The folder of the records of units.
+    fn records(&self) -> String {
+        private::path(&vacuole_store::join(DONE, &self.uuid))
+    }
+
     /// Where the record of a unit is.
     fn unit_path(&self, unit: usize) -> String {
-        private::path(&vacuole_store::join(DONE, &self.unit_name(unit)))
+        vacuole_store::join(&self.records(), &self.unit_name(unit))
     }
 
     fn unit_name(&self, unit: usize) -> String {
@@ -273,7 +329,7 @@ impl Plan {
     /// The records of the units that are done, by position in the plan.
     pub(crate) fn unit_records(&self, store: &dyn Store) -> Result<Vec<Option<UnitRecord>>> {
         // One list for all: in a bucket each question takes a round trip.
-        let listed = store.list(&private::path(DONE))?;
+        let listed = store.list(&self.records())?;
         let there: HashSet<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
         let record = |unit| {
             if !there.contains(self.unit_name(unit).as_str()) {

@@ -8,7 +8,8 @@
 //!    its cells; it stops where others have written to the experiment since it was planned.
 //! 5. Turn the plan into the record of a finished ingest.
 //!
-//! Killed anywhere, the same command goes on where it was: what is done is not done again.
+//! Killed anywhere, the same command goes on where it was: what is done is not done again. Several processes may be at it
+//! at once, see [`shard`](crate::shard).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,6 +27,8 @@ use crate::in_list::InputFile;
 use crate::inputs::{Inputs, every_problem};
 use crate::options::{IngestOptions, Progress, Resources};
 use crate::plan::{Plan, PlannedInput};
+use crate::planned::{PlanUri, finished};
+use crate::shard::{End, Shard, unless_finished, write_share};
 use crate::units::Units;
 use crate::write::Budget;
 
@@ -34,14 +37,22 @@ use crate::write::Budget;
 pub struct IngestSummary {
     /// The experiment.
     pub experiment: String,
+    /// The plan, as [`PlanUri`] writes it; empty where several were of these inputs.
+    pub plan: String,
     /// Whether the experiment held this input already, and nothing was changed.
     pub unchanged: bool,
     /// Whether there was an experiment that the inputs were appended to.
     pub appended: bool,
     /// How many inputs were ingested.
     pub inputs: usize,
-    /// How many units an earlier, interrupted run had done.
+    /// Whether all of it is there now.
+    pub committed: bool,
+    /// How many units an earlier, interrupted run had done; of a shard, of its own.
     pub resumed_units: usize,
+    /// How many this run has written.
+    pub written_units: usize,
+    /// How many are not written by any.
+    pub remaining_units: usize,
     /// How many units there are.
     pub units: usize,
     /// Cells of the inputs.
@@ -52,9 +63,21 @@ pub struct IngestSummary {
     pub bytes: u64,
 }
 
+/// What a run is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task<'a> {
+    /// Its share of the units; none where it only opens the plan.
+    pub(crate) shard: Option<Shard>,
+    /// The plan, where it may be no other.
+    pub(crate) plan: Option<&'a str>,
+}
+
 /// Ingests H5AD files, at paths or in buckets, into an experiment, which is made where there is none, or goes on with an
 /// ingest of them that was interrupted. Of several files the cells come one after another, and genes are those of any;
 /// those that the experiment holds already are left out.
+///
+/// Any number of processes may do so at once, each with a shard of its own or all with the same: the one that finds
+/// all units done commits.
 ///
 /// # Errors
 /// [`Error::Conflict`] where the destination holds something else, [`Error::Unfit`] where a file holds what no
@@ -65,7 +88,40 @@ pub fn ingest(
     options: &IngestOptions,
     resources: &Resources,
     progress: &dyn Progress,
+    shard: Shard,
 ) -> Result<IngestSummary> {
+    let task = Task { shard: Some(shard), plan: None };
+    run(destination, inputs, options, resources, progress, &task)
+}
+
+/// Runs until it is settled whose plan it is: another process may open one at the same time.
+pub(crate) fn run(
+    destination: &str,
+    inputs: &[InputFile],
+    options: &IngestOptions,
+    resources: &Resources,
+    progress: &dyn Progress,
+    task: &Task<'_>,
+) -> Result<IngestSummary> {
+    let mut options = options.clone();
+    loop {
+        if let Some(done) = attempt(destination, inputs, &options, resources, progress, task)? {
+            return Ok(done);
+        }
+        // What is planned now is the plan of others.
+        options.replan = false;
+    }
+}
+
+/// Runs, unless another process has opened a plan meanwhile: `None`, and that plan is to be looked at.
+fn attempt(
+    destination: &str,
+    inputs: &[InputFile],
+    options: &IngestOptions,
+    resources: &Resources,
+    progress: &dyn Progress,
+    task: &Task<'_>,
+) -> Result<Option<IngestSummary>> {
     let uri = Uri::parse(destination)?;
     uri.check_writable()?;
     let paths = inputs;
@@ -75,6 +131,11 @@ pub fn ingest(
     progress.begin("reading the input", 0);
     let mut planned = inputs.planned().map_err(several)?;
     check_folder(&*store)?;
+    if let Some(uuid) = task.plan
+        && Plan::read(&*store)?.is_none_or(|open| open.uuid != uuid)
+    {
+        return finished(&*store, destination, uuid).map(Some);
+    }
     if options.replan
         && let Some(plan) = Plan::read(&*store)?
         && !plan.is_committed(&store)?
@@ -83,6 +144,12 @@ pub fn ingest(
     }
     let exists = experiment_exists(&store)?;
     if exists && leave_out_known(&*store, &mut inputs, &mut planned, options, progress)? {
+        if let Some(plan) = Plan::read(&*store)?
+            && plan.is_finished(&*store)?
+        {
+            // Killed at its very end.
+            plan.close(&*store, || remove_unfinished(&*store, &plan, progress))?;
+        }
         let finished = Plan::finished(&*store)?;
         let of =
             finished.iter().find(|plan| planned.iter().all(|input| plan.holds(input, options)));
@@ -90,21 +157,27 @@ pub fn ingest(
             || IngestSummary { experiment: destination.to_owned(), ..IngestSummary::default() },
             |plan| IngestSummary::of(plan, destination),
         );
-        summary.unchanged = true;
-        summary.inputs = planned.len();
-        return Ok(summary);
+        (summary.unchanged, summary.inputs) = (true, planned.len());
+        return Ok(Some(summary.finished()));
     }
     let open = Plan::read(&*store)?;
     if let Some(plan) = &open {
         check_same(&*store, plan, &planned, options)?;
         if plan.is_committed(&store)? {
             // Killed between the commit and the end of the record.
-            plan.close(&*store)?;
-            return Ok(IngestSummary::of(plan, destination));
+            if task.shard.is_some() {
+                plan.close(&*store, || remove_unfinished(&*store, plan, progress))?;
+            }
+            return Ok(Some(IngestSummary::of(plan, destination).finished()));
         }
         check_base(&*store, plan)?;
-    } else if !exists {
-        check_free(&*store)?;
+    } else if task.plan.is_some() {
+        // Finished since it was looked at.
+        return Ok(None);
+    } else if !exists && let Err(error) = check_free(&*store) {
+        // What is there may be another's who has begun since.
+        let begun = Plan::read(&*store)?.is_some() || experiment_exists(&store)?;
+        return if begun { Ok(None) } else { Err(error) };
     }
     let base = match &open {
         Some(plan) if plan.base.is_none() => None,
@@ -122,39 +195,67 @@ pub fn ingest(
         },
     };
     let description = describe_all(&files, base.as_ref(), options, progress, &stamp.uuid)?;
+    let joined = open.is_some();
     let plan = match open {
-        Some(plan) => {
-            remove_unfinished(&*store, &plan, progress)?;
-            plan
-        }
+        Some(plan) => plan,
         None => {
             let plan = Plan::new(planned, options, &stamp, &description, base.as_ref())?;
-            plan.open(&*store)?;
+            if !plan.open(&*store)? || !is_still_wanted(&plan, &*store, options)? {
+                return Ok(None);
+            }
             plan
         }
     };
     let nodes = description.nodes;
     let mut summary = IngestSummary::of(&plan, destination);
+    let Some(shard) = task.shard else { return Ok(Some(summary)) };
     let budget = Budget::new(resources, &uri, inputs.memory());
     let units = Units {
         files: &files,
         plan: &plan,
+        shard,
         stamp: &stamp,
         store: &store,
         nodes: &nodes,
         budget: &budget,
         progress,
     };
-    let (records, resumed) = units.write()?;
-    inputs.check_unchanged()?;
-    check_base(&*store, &plan)?;
-    summary.resumed_units = resumed;
+    let share = write_share(&units, || inputs.check_unchanged())?;
+    (summary.resumed_units, summary.written_units) = (share.resumed, share.written);
+    let records = match share.end {
+        End::All(records) => records,
+        End::Finished => return Ok(Some(summary.finished())),
+        End::Remaining(units) => {
+            summary.remaining_units = units;
+            return Ok(Some(summary));
+        }
+    };
     progress.begin("committing", 0);
     let kept = description.kept;
+    let close = || {
+        plan.close(&*store, || match joined || !shard.is_whole() {
+            true => remove_unfinished(&*store, &plan, progress),
+            false => Ok(()),
+        })
+    };
     let commit = Commit { plan: &plan, stamp: &stamp, store: &store, nodes: &nodes, kept };
-    summary.bytes = commit.run(records)?;
-    plan.close(&*store)?;
-    Ok(summary)
+    let done = check_base(&*store, &plan)
+        .and_then(|()| commit.run(records))
+        .and_then(|bytes| close().map(|()| bytes));
+    summary.bytes = unless_finished(&plan, &*store, done, close)?.unwrap_or(0);
+    Ok(Some(summary.finished()))
+}
+
+/// Whether a plan that was opened just now is of the experiment as it is: another process may have finished one between
+/// the look at the experiment and the opening. Else the plan is removed.
+fn is_still_wanted(plan: &Plan, store: &dyn Store, options: &IngestOptions) -> Result<bool> {
+    let finished = Plan::finished(store)?;
+    let is_known = |input| finished.iter().any(|finished| finished.holds(input, options));
+    let wanted = !plan.inputs.iter().any(is_known) && check_base(store, plan).is_ok();
+    if !wanted {
+        plan.forget(store)?;
+    }
+    Ok(wanted)
 }
 
 /// Leaves out the inputs that the experiment holds already, and says whether that is all of them.
@@ -182,18 +283,27 @@ fn leave_out_known(
 
 impl IngestSummary {
     /// That of a plan before anything is written.
-    fn of(plan: &Plan, destination: &str) -> Self {
+    pub(crate) fn of(plan: &Plan, destination: &str) -> Self {
         Self {
             experiment: destination.to_owned(),
+            plan: PlanUri::of(destination, plan).to_string(),
             unchanged: false,
+            committed: false,
             appended: plan.base.is_some(),
             inputs: plan.inputs.len(),
             resumed_units: 0,
+            written_units: 0,
+            remaining_units: plan.units.len(),
             units: plan.units.len(),
             n_obs: plan.n_obs,
             n_var: plan.n_vars,
             bytes: 0,
         }
+    }
+
+    /// The same when nothing is left to do.
+    pub(crate) fn finished(self) -> Self {
+        Self { committed: true, remaining_units: 0, ..self }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::input::OpenInput;
 use crate::options::Progress;
 use crate::plan::{Plan, UnitRecord};
+use crate::shard::Shard;
 use crate::write::{Budget, MatrixReader, Target, write_dense, write_frame, write_matrix};
 
 /// How many bytes of finished units may wait until they are made safe and recorded together.
@@ -21,6 +22,7 @@ const UNRECORDED_BYTES: u64 = 64 << 20;
 pub(crate) struct Units<'a> {
     pub(crate) files: &'a [OpenInput],
     pub(crate) plan: &'a Plan,
+    pub(crate) shard: Shard,
     pub(crate) stamp: &'a WriteStamp,
     pub(crate) store: &'a Arc<dyn Store>,
     pub(crate) nodes: &'a [Node],
@@ -29,13 +31,19 @@ pub(crate) struct Units<'a> {
 }
 
 impl Units<'_> {
-    /// Writes structures and units. Returns the record of each unit, and how many were done before.
-    pub(crate) fn write(&self) -> Result<(Vec<UnitRecord>, usize)> {
-        let total = self.plan.units.iter().map(|unit| unit.values).sum();
-        self.progress.begin("writing", total);
+    /// Writes the units of the shard. Returns the records of all units, as far as they are known, and how many of the
+    /// shard's were done before. `touched` gets those that are written, as each begins.
+    pub(crate) fn write(
+        &self,
+        touched: &mut Vec<usize>,
+    ) -> Result<(Vec<Option<UnitRecord>>, usize)> {
+        let takes = self.shard.takes(&self.plan.units);
+        let mine = self.plan.units.iter().zip(&takes).filter(|(_, takes)| **takes);
+        self.progress.begin("writing", mine.map(|(unit, _)| unit.values).sum());
         let units = self.plan.units_by_part();
         let mut records = self.plan.unit_records(&**self.store)?;
-        let resumed = records.iter().flatten().count();
+        let done = records.iter().zip(&takes).filter(|(record, takes)| **takes && record.is_some());
+        let resumed = done.count();
         std::thread::scope(|scope| {
             let mut recorder =
                 Recorder { scope, plan: self.plan, store: &**self.store, last: None };
@@ -50,15 +58,17 @@ impl Units<'_> {
             {
                 let units = units.get(&(array.path.as_str(), part.input));
                 let units = units.map_or(&[][..], Vec::as_slice);
+                let units: Vec<usize> = units.iter().copied().filter(|&unit| takes[unit]).collect();
                 let open = units.iter().filter(|&&position| records[position].is_none());
                 let until = open.map(|&position| self.plan.units[position].rows.end).max();
                 let mut reader = None;
-                for &position in units {
+                for &position in &units {
                     let unit = &self.plan.units[position];
                     if records[position].is_some() {
                         self.progress.advance(unit.values);
                         continue;
                     }
+                    touched.push(position);
                     let record = self.write_unit(array, part, position, until, &mut reader)?;
                     waiting_bytes += record.files.values().map(|file| file.size).sum::<u64>();
                     waiting.push((position, record.clone()));
@@ -80,7 +90,7 @@ impl Units<'_> {
             recorder.record(waiting)?;
             recorder.finish()
         })?;
-        Ok((records.into_iter().flatten().collect(), resumed))
+        Ok((records, resumed))
     }
 
     /// Writes one unit. `reader` is that of the part of the array, whose open units end at the row `until`.

@@ -14,6 +14,9 @@ use crate::{Entry, ObjectState, ObjectWriter, PRIVATE_FOLDER, Store};
 /// TileDB readers pass over.
 const TEMPORARY: &str = "tmp";
 
+/// How often a temporary file is begun again whose folder has gone.
+const TEMPORARY_AGAIN: usize = 10;
+
 /// A folder of the local file system.
 ///
 /// An object is written under `__vacuole/tmp` and renamed. Where its folder is missing, the folder is made
@@ -65,11 +68,22 @@ impl LocalStore {
 }
 
 impl Shared {
-    /// A new name under the temporary folder, which is made where it is missing.
-    fn temporary(&self) -> Result<PathBuf> {
+    /// A new file in the temporary folder, which is made where it is missing. Errors are about `target`.
+    fn temporary(&self, target: &Path) -> Result<(PathBuf, File)> {
         let folder = self.root.join(PRIVATE_FOLDER).join(TEMPORARY);
-        fs::create_dir_all(&folder).map_err(|e| io_error(&folder, "cannot be created", e))?;
-        Ok(folder.join(uuid::Uuid::new_v4().simple().to_string()))
+        let mut attempts = 0;
+        loop {
+            fs::create_dir_all(&folder).map_err(|e| io_error(&folder, "cannot be created", e))?;
+            let path = folder.join(uuid::Uuid::new_v4().simple().to_string());
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok((path, file)),
+                // Another process has done with the folder and removed it, between the two.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && attempts < TEMPORARY_AGAIN => {
+                    attempts += 1;
+                }
+                Err(e) => return Err(io_error(target, "cannot be written", e)),
+            }
+        }
     }
 
     /// Gives a finished temporary file its name.
@@ -108,7 +122,10 @@ impl Shared {
         if let Some(folder) = staged.parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::rename(temporary, &staged)?;
+        if let Err(error) = fs::rename(temporary, &staged) {
+            let _ = fs::remove_dir_all(&staging);
+            return Err(error);
+        }
         match fs::rename(&staging, topmost) {
             Ok(()) => Ok(()),
             // Another writer has made the folder meanwhile: the file goes into it.
@@ -220,9 +237,9 @@ impl Store for LocalStore {
 
     fn put_new(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let target = self.path(path)?;
-        let temporary = self.shared.temporary()?;
+        let (temporary, mut file) = self.shared.temporary(&target)?;
         let cannot = |e| io_error(&target, "cannot be written", e);
-        fs::write(&temporary, bytes).map_err(cannot)?;
+        file.write_all(bytes).map_err(cannot)?;
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder).map_err(cannot)?;
         }
@@ -240,12 +257,7 @@ impl Store for LocalStore {
 
     fn writer(&self, path: &str) -> Result<Box<dyn ObjectWriter>> {
         let target = self.path(path)?;
-        let temporary = self.shared.temporary()?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-            .map_err(|e| io_error(&target, "cannot be written", e))?;
+        let (temporary, file) = self.shared.temporary(&target)?;
         let shared = Arc::clone(&self.shared);
         Ok(Box::new(LocalWriter { file: Some(BufWriter::new(file)), temporary, target, shared }))
     }

@@ -6,11 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::ProgressBar;
 use serde_json::json;
 use vacuole_ingest::{
-    IngestOptions, InputFile, Progress, Resources, abort, ingest, leave_out_bad, plan_only,
+    IngestOptions, IngestSummary, InputFile, PlanUri, Progress, Resources, Shard, abort, ingest,
+    ingest_planned, leave_out_bad, plan_only, prepare,
 };
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
+use crate::shard::ShardArgument;
 use crate::size;
 
 /// Ingest H5AD files into a SOMA experiment, new or there already, or go on with an ingest that was interrupted
@@ -22,18 +24,24 @@ use crate::size;
   vacuole ingest atlas 's3://lab/raw/**/*.h5ad' --skip-bad-inputs
   vacuole ingest atlas pbmc.h5ad --measurement RNA --layer raw_counts
   vacuole ingest atlas pbmc.h5ad --dry-run --json
+  vacuole ingest atlas *.h5ad --shard 2/8
+  PLAN=$(vacuole ingest atlas *.h5ad --prepare); vacuole ingest --plan \"$PLAN\" --shard auto
 
 Where there is an experiment, of this program or of tiledbsoma, the files are appended to it; those that
 it holds already are left out. Of several files the cells come one after another; genes, columns and categories are joined, and what a
 file does not have is null. Ids of cells must differ; uns, varm, obsp and varp are left out.
 
 The experiment, or what is appended, appears when it is complete. Interrupted, the same command goes on where it was; on a
-finished experiment it changes nothing. --abort removes an unfinished ingest.")]
+finished experiment it changes nothing. --abort removes an unfinished ingest.
+
+Several processes, on any machines, share an ingest with --shard. Each does its part, in any order or at once,
+as often as you like; the one that finds all parts done completes it.")]
 pub(crate) struct Arguments {
     /// The experiment to make or to append to: a folder or a URI
-    experiment: String,
+    #[arg(required_unless_present = "plan")]
+    experiment: Option<String>,
     /// The H5AD files, in the order of their cells; folders of such files, and quoted patterns
-    #[arg(required_unless_present_any = ["abort", "in_list"], value_name = "INPUT")]
+    #[arg(required_unless_present_any = ["abort", "in_list", "plan"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// A file that lists H5AD files, one a line, and values for columns of obs that are added
     #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
@@ -69,7 +77,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     widen: bool,
     /// Give an unfinished ingest up, and plan it anew
-    #[arg(long)]
+    #[arg(long, conflicts_with = "shard")]
     replan: bool,
     /// Take missing, empty and repeated ids of cells, and missing and empty ones of genes
     #[arg(long)]
@@ -86,16 +94,32 @@ pub(crate) struct Arguments {
     /// Put what does not fit into memory here [default: the experiment's temporary folder]
     #[arg(long, value_name = "DIR")]
     tmpdir: Option<PathBuf>,
+    /// Do one of N parts of the work: `I/N`; `auto` takes both from Slurm or AWS Batch, `auto/N` the part
+    #[arg(long, value_name = "I/N")]
+    shard: Option<ShardArgument>,
+    /// Only open the plan and print its URI, for --plan
+    #[arg(long, conflicts_with_all = ["shard", "dry_run", "abort"])]
+    prepare: bool,
+    /// Execute this plan, which names the experiment, the inputs and the options
+    #[arg(long, value_name = "URI", conflicts_with_all = [
+        "experiment", "inputs", "in_list", "measurement", "layer", "obs_id_name", "var_id_name", "use_raw",
+        "keep_layer", "drop_layer", "rename_ids", "schema_only", "widen", "replan", "allow_ambiguous_ids",
+        "skip_bad_inputs", "prepare", "dry_run", "abort",
+    ])]
+    plan: Option<PlanUri>,
     /// Say what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "shard")]
     dry_run: bool,
     /// Remove what an unfinished ingest has written
-    #[arg(long, conflicts_with_all = ["inputs", "in_list", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["inputs", "in_list", "dry_run", "shard"])]
     abort: bool,
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
-    let experiment = &arguments.experiment;
+    let experiment = match (&arguments.experiment, &arguments.plan) {
+        (Some(experiment), _) => experiment.as_str(),
+        (None, plan) => plan.as_ref().map_or("", PlanUri::experiment),
+    };
     if arguments.abort {
         let aborted = abort(experiment)?;
         output.result(&json!({ "experiment": experiment, "aborted": aborted }), || match aborted {
@@ -126,11 +150,18 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         allow_ambiguous_ids: arguments.allow_ambiguous_ids,
     };
     let resources = Resources { memory: arguments.memory, tmpdir: arguments.tmpdir };
+    let shard = arguments.shard.map_or(Ok(Shard::WHOLE), ShardArgument::resolve)?;
+    let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
+    if let Some(plan) = &arguments.plan {
+        let summary = ingest_planned(plan, &resources, &progress, shard)?;
+        progress.clear();
+        output.result(&summary, || told(&summary, "the inputs", shard));
+        return Ok(());
+    }
     let inputs: Vec<InputFile> = match &arguments.in_list {
         Some(list) => InputFile::list(list)?,
         None => arguments.inputs.iter().map(InputFile::from).collect(),
     };
-    let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
     let inputs = InputFile::expand(inputs)?;
     let (inputs, skipped) = match arguments.skip_bad_inputs {
         true => {
@@ -173,30 +204,43 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         });
         return Ok(());
     }
-    let summary = ingest(experiment, &inputs, &options, &resources, &progress)?;
+    if arguments.prepare {
+        let summary = prepare(experiment, &inputs, &options, &resources, &progress)?;
+        progress.clear();
+        output.result(&with_skipped(json!(summary)), || summary.plan.clone());
+        return Ok(());
+    }
+    let summary = ingest(experiment, &inputs, &options, &resources, &progress, shard)?;
     progress.clear();
-    output.result(&with_skipped(json!(summary)), || {
-        if summary.unchanged {
-            return format!("{experiment}: holds {named} already; nothing was changed");
-        }
-        let resumed = match summary.resumed_units {
-            0 => String::new(),
-            units => format!(" ({units} of {} units were done before)", summary.units),
-        };
-        let named = match summary.inputs {
-            all if all == inputs.len() => named,
-            1 => "1 file".to_owned(),
-            some => format!("{some} files"),
-        };
-        let appended = if summary.appended { " appended" } else { "" };
-        format!(
-            "{experiment}: {} cells x {} genes of {named}{appended}, {} stored{resumed}",
-            summary.n_obs,
-            summary.n_var,
-            bytes(summary.bytes)
-        )
-    });
+    let named = match summary.inputs {
+        all if all == inputs.len() => named,
+        1 => "1 file".to_owned(),
+        some => format!("{some} files"),
+    };
+    output.result(&with_skipped(json!(summary)), || told(&summary, &named, shard));
     Ok(())
+}
+
+/// What was done.
+fn told(summary: &IngestSummary, named: &str, shard: Shard) -> String {
+    let IngestSummary { experiment, units, remaining_units, n_obs, n_var, .. } = summary;
+    if summary.unchanged {
+        return format!("{experiment}: holds {named} already; nothing was changed");
+    }
+    let before = match summary.resumed_units {
+        0 => String::new(),
+        resumed => format!(" ({resumed} of {units} units were done before)"),
+    };
+    if !summary.committed {
+        return format!(
+            "{experiment}: shard {shard} is done{before}; {remaining_units} of {units} units remain for others"
+        );
+    }
+    let appended = if summary.appended { " appended" } else { "" };
+    let stored = bytes(summary.bytes);
+    format!(
+        "{experiment}: {n_obs} cells x {n_var} genes of {named}{appended}, {stored} stored{before}"
+    )
 }
 
 /// A number of bytes, as `256MiB`; no less than an ingest can keep to.

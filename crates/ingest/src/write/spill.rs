@@ -61,13 +61,18 @@ impl Spill {
 
 fn create(folder: &PathBuf) -> Result<File> {
     let name = folder.join(uuid::Uuid::new_v4().simple().to_string());
-    let open = || {
+    let open = || -> std::io::Result<File> {
         std::fs::create_dir_all(folder)?;
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&name)?;
         std::fs::remove_file(&name)?;
         Ok(file)
     };
-    open().map_err(|e| error(folder, "cannot be made", e))
+    let opened = match open() {
+        // Another process has done with the folder and removed it, between the two.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => open(),
+        opened => opened,
+    };
+    opened.map_err(|e| error(folder, "cannot be made", e))
 }
 
 fn error(folder: &std::path::Path, doing: &str, source: std::io::Error) -> crate::Error {

@@ -42,6 +42,11 @@ pub(crate) struct Delete {
     pub(crate) keep: Condition,
 }
 
+/// The folder of a fragment of the array at `path`.
+pub fn fragment_path(path: &str, name: &TimestampedName) -> String {
+    join(&join(path, FRAGMENT_FOLDER), &name.to_string())
+}
+
 /// An array as it was at one time.
 #[derive(Clone, Debug)]
 pub struct Array {

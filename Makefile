@@ -23,7 +23,9 @@ lint:
 test: lint
 	cargo test --workspace --locked
 	cargo build --workspace --bins --examples --locked
+	package=$$($(PYTHON) .ci/python_package.py) && \
 	python=$$($(PYTHON) .ci/python_env.py tests/python/requirements.txt) && \
+	PYTHONPATH="$$package" \
 	VACUOLE_BIN="$(CARGO_TARGET_DIR)/debug/vacuole" \
 	VACUOLE_BIN_DIR="$(CARGO_TARGET_DIR)/debug" \
 	"$$python" -m pytest tests/python -q -n 2 --dist worksteal --max-worker-restart 200

@@ -95,6 +95,12 @@ impl Default for Resources {
     }
 }
 
+/// Uses so many threads for all that can be done side by side, where none has been used before.
+pub fn use_threads(count: usize) {
+    // Fails only where the threads were started before.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
+}
+
 /// Is told how far an ingest has come; called from one thread.
 pub trait Progress: Sync {
     /// A step begins: `units` of work lie ahead in it.

@@ -11,6 +11,7 @@
 //! Killed anywhere, the same command goes on where it was: what is done is not done again. Several processes may be at it
 //! at once, see [`shard`](crate::shard).
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vacuole_soma::create::WriteStamp;
@@ -200,7 +201,7 @@ fn attempt(
         Some(plan) => plan,
         None => {
             let plan = Plan::new(planned, options, &stamp, &description, base.as_ref())?;
-            if !plan.open(&*store)? || !is_still_wanted(&plan, &*store, options)? {
+            if !plan.open(&*store)? || !is_still_wanted(&plan, &store, options)? {
                 return Ok(None);
             }
             plan
@@ -248,12 +249,14 @@ fn attempt(
 
 /// Whether a plan that was opened just now is of the experiment as it is: another process may have finished one between
 /// the look at the experiment and the opening. Else the plan is removed.
-fn is_still_wanted(plan: &Plan, store: &dyn Store, options: &IngestOptions) -> Result<bool> {
-    let finished = Plan::finished(store)?;
+fn is_still_wanted(plan: &Plan, store: &Arc<dyn Store>, options: &IngestOptions) -> Result<bool> {
+    let finished = Plan::finished(&**store)?;
     let is_known = |input| finished.iter().any(|finished| finished.holds(input, options));
-    let wanted = !plan.inputs.iter().any(is_known) && check_base(store, plan).is_ok();
+    let wanted = !plan.inputs.iter().any(is_known)
+        && check_base(&**store, plan).is_ok()
+        && (plan.base.is_some() || !experiment_exists(store)?);
     if !wanted {
-        plan.forget(store)?;
+        plan.forget(&**store)?;
     }
     Ok(wanted)
 }

@@ -292,6 +292,32 @@ def test_raw_and_layers_come_later(vacuole, tmp_path):
     assert out.n_obs == 9 and out.raw is not None and "late" in out.layers
 
 
+def test_told_before(vacuole, tmp_path):
+    """A dry run of an append lists what is new, and writes nothing."""
+
+    def more(adata):
+        adata.layers["late"] = adata.X.copy()
+        adata.obs["tissue"] = "lung"
+        adata.obs["kind"] = pd.Categorical(["a", "b", "a"])
+
+    first, second = pair(tmp_path, set_obs("kind", lambda n: pd.Categorical(["a"] * n)), more)
+    store = tmp_path / "store"
+    ingest(vacuole, store, [first])
+    before = snapshot(store)
+    told = json.loads(ingest(vacuole, store, [first, second], "--dry-run", "--json").stdout)
+    assert told["new"] == {
+        "genes": 3,
+        "columns": {"obs": ["tissue"]},
+        "categories": ["obs/kind"],
+        "arrays": ["ms/RNA/X/late"],
+    }
+    assert told["n_obs"] == 3 and [Path(file["path"]).name for file in told["inputs"]] == [second.name]
+    assert told["expected_bytes"] > 0 and told["memory_bytes"] == 512 << 20
+    words = ingest(vacuole, store, [second], "--dry-run").stdout
+    assert "3 of them new" in words and "obs/tissue" in words and "X/late" in words
+    assert snapshot(store) == before
+
+
 def test_what_grows_with_the_axes(vacuole, tmp_path):
     """Shapes of arrays that nothing is added to, as the reference resizes them."""
 

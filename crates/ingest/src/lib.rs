@@ -24,7 +24,7 @@ mod units;
 mod write;
 
 pub use abort::abort;
-pub use dry_run::{DryRun, plan_only};
+pub use dry_run::{DryRun, New, plan_only};
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 pub use in_list::InputFile;

@@ -262,7 +262,7 @@ fn is_still_wanted(plan: &Plan, store: &Arc<dyn Store>, options: &IngestOptions)
 }
 
 /// Leaves out the inputs that the experiment holds already, and says whether that is all of them.
-fn leave_out_known(
+pub(crate) fn leave_out_known(
     store: &dyn Store,
     inputs: &mut Inputs,
     planned: &mut Vec<PlannedInput>,

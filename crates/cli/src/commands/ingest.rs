@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::ProgressBar;
 use serde_json::json;
 use vacuole_ingest::{
-    IngestOptions, IngestSummary, InputFile, PlanUri, Progress, Resources, Shard, abort, ingest,
-    ingest_planned, leave_out_bad, plan_only, prepare,
+    IngestOptions, IngestSummary, InputFile, New, PlanUri, Progress, Resources, Shard, abort,
+    ingest, ingest_planned, leave_out_bad, plan_only, prepare,
 };
 
 use crate::error::CliError;
@@ -189,17 +189,22 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
             let values: u64 = plan.units.iter().map(|unit| unit.values).sum();
             let arrays = plan.units.iter().map(|unit| unit.array.as_str());
             let arrays = arrays.collect::<std::collections::BTreeSet<_>>();
+            let new = run.new.as_ref().map(listed).unwrap_or_default();
             let spilled = match run.spill_bytes {
                 0 => String::new(),
                 most => format!("; up to {} of temporary files", bytes(most)),
             };
             format!(
-                "{experiment}: would write {} fragments of {} arrays, from {values} values of {named}: {} cells x {} \
-                 genes{spilled}",
+                "{experiment}: would {} {} fragments of {} arrays, from {values} values of {named}: {} cells x {} \
+                 genes{new}; about {} and {:.0} s, at most {} of memory{spilled}",
+                if run.new.is_some() { "append" } else { "write" },
                 plan.units.len(),
                 arrays.len(),
-                run.n_obs,
+                plan.n_obs,
                 run.n_var,
+                bytes(run.expected_bytes),
+                run.expected_seconds.max(1.0),
+                bytes(run.memory_bytes),
             )
         });
         return Ok(());
@@ -219,6 +224,24 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     };
     output.result(&with_skipped(json!(summary)), || told(&summary, &named, shard));
     Ok(())
+}
+
+/// What an experiment would get besides cells, in words.
+fn listed(new: &New) -> String {
+    let with = |what: &str, names: Vec<String>| match names.is_empty() {
+        true => String::new(),
+        false => format!("; new {what}: {}", names.join(", ")),
+    };
+    let columns = new.columns.iter();
+    let columns =
+        columns.flat_map(|(path, names)| names.iter().map(move |n| format!("{path}/{n}")));
+    format!(
+        ", {} of them new{}{}{}",
+        new.genes,
+        with("columns", columns.collect()),
+        with("categories", new.categories.clone()),
+        with("arrays", new.arrays.clone())
+    )
 }
 
 /// What was done.

@@ -130,6 +130,11 @@ impl Base {
         self.arrays.get(path)
     }
 
+    /// The array at a path of the store.
+    pub(crate) fn array_at(&self, path: &str) -> Option<&Stored> {
+        self.arrays.values().find(|stored| stored.path == path)
+    }
+
     /// All arrays, by the paths that an ingest would give them.
     pub(crate) fn arrays(&self) -> impl Iterator<Item = (&String, &Stored)> {
         self.arrays.iter()

@@ -30,7 +30,7 @@ use vacuole_tiledb::group::{Member, MemberKind};
 use vacuole_tiledb::metadata::MetadataValue;
 use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
-pub(crate) use base::Base;
+pub(crate) use base::{Base, Stored};
 use chosen::Chosen;
 pub(crate) use column::SomaColumn;
 pub(crate) use frame::FrameContents;

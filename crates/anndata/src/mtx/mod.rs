@@ -107,7 +107,7 @@ pub fn open(parts: Parts, name: &str, tmpdir: &Path) -> Result<H5ad> {
     let x = SparseMatrix::foreign("X", shape, Arc::new(values));
     let obs = Frame::foreign("obs", cells, Vec::new())?;
     let var = Frame::foreign("var", names, columns)?;
-    H5ad::of_parts(name, Format::MatrixMarket, x, obs, var)
+    H5ad::of_parts(name, None, Format::MatrixMarket, x, obs, var)
 }
 
 /// The entries of a matrix, which are put in order when they are asked for.

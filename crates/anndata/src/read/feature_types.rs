@@ -78,7 +78,8 @@ impl H5ad {
             let shape = (self.n_obs(), columns);
             let x = SparseMatrix::foreign(x.path(), shape, Arc::new(matrix));
             let var = chosen_rows(self.var(), &features)?;
-            let part = Self::of_parts(self.name(), self.format(), x, self.obs().clone(), var)?;
+            let (name_of_all, obs) = (self.name(), self.obs().clone());
+            let part = Self::of_parts(name_of_all, self.file(), self.format(), x, obs, var)?;
             Ok((name, part))
         });
         parts.collect()

@@ -19,6 +19,8 @@ pub struct H5ad(Arc<State>);
 struct State {
     /// What errors call the file.
     name: String,
+    /// None of formats that are not HDF5.
+    file: Option<File>,
     /// Where all but `X`, `obs` and `var` is; none of formats that have nothing else.
     rest: Option<Group>,
     format: Format,
@@ -106,22 +108,22 @@ impl H5ad {
     fn open_root(file: &File) -> Result<Self> {
         let root = file.root()?;
         if mudata::is_mudata(&root) {
-            return Self::open_mudata(file.name(), root);
+            return Self::open_mudata(file, root);
         }
         if root.get("obs")?.is_none() {
             if let Some(tenx::Parts { x, obs, var }) = tenx::open(&root)? {
-                return Self::of_parts(file.name(), Format::TenX, x, obs, var);
+                return Self::of_parts(file.name(), Some(file), Format::TenX, x, obs, var);
             }
             return Err(Error::new(
                 ErrorKind::NotH5ad,
                 format!("expected an AnnData with \"obs\", found {:?}", root.names()?),
             ));
         }
-        State::open(file.name(), root)?.checked()
+        State::open(root)?.checked()
     }
 
     /// Opens the modalities of a MuData. Those with other cells than all, or in another order, get the cells of all.
-    fn open_mudata(name: &str, root: Group) -> Result<Self> {
+    fn open_mudata(file: &File, root: Group) -> Result<Self> {
         let obs = open_axis(&root, "obs", &[], None)?;
         let var = open_axis(&root, "var", &[], None)?;
         let in_all = |modality: &str, column: &str| {
@@ -132,7 +134,7 @@ impl H5ad {
         let open = |modality: &str,
                     group: Group,
                     placement: &dyn Fn(u64) -> Result<Option<Arc<Placement>>>| {
-            let mut state = State::open(name, group)?;
+            let mut state = State::open(group)?;
             state.check_shape(state.x.as_ref().map(Matrix::shape), "X")?;
             let placement = placement(state.obs.n_rows())?;
             if let Some(placement) = &placement {
@@ -144,10 +146,11 @@ impl H5ad {
             State { obs: obs.clone(), placement, unread, ..state }.checked()
         };
         let modalities = mudata::modalities(&root, obs.n_rows(), open)?;
-        let (name, format) = (name.to_owned(), Format::MuData);
+        let (name, format) = (file.name().to_owned(), Format::MuData);
+        let file = Some(file.clone());
         let (x, rest, legacy_uns, placement) = (None, None, None, None);
         let unread = mudata::of_all(&root, &modalities)?;
-        State { name, rest, format, x, obs, var, legacy_uns, placement, modalities, unread }
+        State { name, file, rest, format, x, obs, var, legacy_uns, placement, modalities, unread }
             .checked()
     }
 
@@ -159,14 +162,17 @@ impl H5ad {
     /// What is read of another format; errors call it `name`.
     pub(crate) fn of_parts(
         name: &str,
+        file: Option<&File>,
         format: Format,
         x: SparseMatrix,
         obs: Frame,
         var: Frame,
     ) -> Result<Self> {
-        let (name, x) = (name.to_owned(), Some(Matrix::Sparse(x)));
+        let (name, x, file) = (name.to_owned(), Some(Matrix::Sparse(x)), file.cloned());
         let (rest, legacy_uns, placement, modalities) = (None, None, None, Vec::new());
-        State { name, rest, format, x, obs, var, legacy_uns, placement, modalities }.checked()
+        let unread = Vec::new();
+        State { name, file, rest, format, x, obs, var, legacy_uns, placement, modalities, unread }
+            .checked()
     }
 
     /// What errors call it.
@@ -174,22 +180,25 @@ impl H5ad {
         &self.0.name
     }
 
+    pub(super) fn file(&self) -> Option<&File> {
+        self.0.file.as_ref()
+    }
+
     /// What it is read of.
     pub fn format(&self) -> Format {
         self.0.format
     }
 
-    /// Gives up what is held of values beside their file, until they are read again.
+    /// Gives up the memory that copies of the file's metadata and strings take, and what is held of X beside its file,
+    /// until it is read again.
     pub fn forget(&self) {
+        if let Some(file) = &self.0.file {
+            file.forget();
+        }
         if let Some(Matrix::Sparse(matrix)) = self.x() {
             matrix.forget();
         }
         self.0.modalities.iter().for_each(|(_, modality)| modality.forget());
-    }
-
-    /// Gives up the memory that copies of the file's metadata and strings take, until it is read again.
-    pub fn forget(&self) {
-        self.0.root.file().forget();
     }
 
     /// Adds the name of the file, and an element in it, to an error about what was asked of it.
@@ -354,11 +363,6 @@ impl H5ad {
         if x.is_none() && var.is_none() && varm.is_none() {
             return Ok(None);
         }
-        if self.0.placement.is_some() {
-            let message =
-                "raw is not read of a modality that has other cells than all, or another order";
-            return Err(root.locate(Error::unsupported(message)));
-        }
         let x = match x {
             Some(node) => open_matrix(&node)?,
             None => None,
@@ -370,12 +374,12 @@ impl H5ad {
             None => Frame::numbered(&var_path, shape.map_or(0, |shape| shape.1))?,
         };
         if let Some(shape) = shape
-            && shape != (self.n_obs(), var.n_rows())
+            && shape != (self.stored_rows(), var.n_rows())
         {
             return Err(root.locate(
                 Error::corrupt(format!(
                     "expected raw of {} observations and {} variables, found the shape {shape:?}",
-                    self.n_obs(),
+                    self.stored_rows(),
                     var.n_rows()
                 ))
                 .in_element(format!("{prefix}X")),
@@ -385,13 +389,17 @@ impl H5ad {
             Some(_) => aligned(root, &format!("{prefix}varm"), var.n_rows())?,
             None => Vec::new(),
         };
+        let x = match &self.0.placement {
+            Some(part) => x.map(|x| part.matrix(&x)),
+            None => x,
+        };
         Ok(Some(Raw { x, var, varm }))
     }
 }
 
 impl State {
     /// An AnnData, whose shape is not checked yet.
-    fn open(name: &str, root: Group) -> Result<Self> {
+    fn open(root: Group) -> Result<Self> {
         let x = match root.get("X")? {
             Some(node) => open_matrix(&node)?,
             None => None,
@@ -407,9 +415,22 @@ impl State {
             legacy_uns = Some(uns);
         }
         let [obs, var] = frames;
-        let (name, format, rest) = (name.to_owned(), Format::AnnData, Some(root));
+        let (name, file) = (root.file().name().to_owned(), Some(root.file().clone()));
+        let (format, rest) = (Format::AnnData, Some(root));
         let (placement, modalities, unread) = (None, Vec::new(), Vec::new());
-        Ok(Self { name, rest, format, x, obs, var, legacy_uns, placement, modalities, unread })
+        Ok(Self {
+            name,
+            file,
+            rest,
+            format,
+            x,
+            obs,
+            var,
+            legacy_uns,
+            placement,
+            modalities,
+            unread,
+        })
     }
 
     fn checked(self) -> Result<H5ad> {

@@ -20,6 +20,10 @@ fn main() -> Result {
     for file in files(&crates.join("anndata/tests/data"), "h5ad")? {
         put("h5ad", &fs::read(file)?)?;
     }
+    for field in ["integer", "real", "pattern"] {
+        let text = format!("%%MatrixMarket matrix coordinate {field} general\n%\n3 2 2\n1 1 1\n3 2 2\n");
+        put("matrix_market", text.as_bytes())?;
+    }
     let arrays = crates.join("tiledb/tests/data/array");
     for array in ["sparse", "dense"] {
         stored("array_schema", &fs::read(arrays.join(array).join("schema"))?)?;

@@ -40,6 +40,11 @@ impl FileSource {
             fs::File::open(path).map_err(|error| Error::io("the file cannot be opened", error))?;
         Ok(Self { file })
     }
+
+    /// A file that is open for reading.
+    pub(crate) fn of(file: fs::File) -> Self {
+        Self { file }
+    }
 }
 
 impl ByteSource for FileSource {

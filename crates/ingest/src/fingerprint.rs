@@ -64,6 +64,24 @@ impl Fingerprint {
         Self { size: state.size, modified: 0, xxh3: String::new(), etag }
     }
 
+    /// Of several files that are one input, in order.
+    pub fn of_all(all: &[Self]) -> Self {
+        let joined = |part: fn(&Self) -> Option<&str>| {
+            let parts: Vec<String> =
+                all.iter().filter_map(|one| Some(format!("{} {}", one.size, part(one)?))).collect();
+            (!parts.is_empty()).then(|| parts.join("\n"))
+        };
+        let digests = joined(|one| Some(one.xxh3.as_str()).filter(|digest| !digest.is_empty()));
+        let digest =
+            digests.map(|text| format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes())));
+        Self {
+            size: all.iter().map(|one| one.size).sum(),
+            modified: all.iter().map(|one| one.modified).max().unwrap_or(0),
+            xxh3: digest.unwrap_or_default(),
+            etag: joined(|one| one.etag.as_deref()),
+        }
+    }
+
     /// Whether both are of the same bytes, whenever they were written. A file and an object of a bucket are never
     /// known to be.
     pub fn same_content(&self, other: &Self) -> bool {

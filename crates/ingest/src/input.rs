@@ -1,5 +1,6 @@
-//! What is ingested: a file on disk, or an object of a bucket or of a web server.
+//! What is ingested: a file on disk, an object of a bucket or of a web server, or the three files of a matrix.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use vacuole_anndata::{ByteSource, CachedSource, H5ad};
@@ -9,17 +10,20 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::in_list::InputFile;
 use crate::local_file::LocalFile;
+use crate::matrix_input::MatrixInput;
 
-/// An H5AD file, wherever it is.
+/// An H5AD file or another form of an AnnData, wherever it is.
 pub(crate) struct Input {
     name: String,
     place: Place,
     obs_values: Vec<(String, String)>,
+    tmpdir: PathBuf,
 }
 
 enum Place {
     File(Arc<LocalFile>),
-    Object { source: ObjectSource, state: ObjectState },
+    Object(ObjectSource),
+    Matrix(MatrixInput),
 }
 
 impl Input {
@@ -41,21 +45,24 @@ impl Input {
             (Some((folder, path)), uri) => {
                 // Without what may be secret in a URL: names are kept in the experiment.
                 name = uri.to_string();
-                let source = ObjectSource {
-                    store: vacuole_store::open_by_cache(&folder)?,
-                    path,
-                    state: None,
-                };
-                let state = source.state()?;
-                Place::Object {
-                    source: ObjectSource { state: Some(state.clone()), ..source },
-                    state,
+                let store = vacuole_store::open_by_cache(&folder)?;
+                find_object(store, path)?
+            }
+            (None, uri) => {
+                let path = uri.as_local().unwrap_or(path).to_owned();
+                match MatrixInput::at_path(&path)? {
+                    Some(matrix) => Place::Matrix(matrix),
+                    None => Place::File(Arc::new(LocalFile::find(&path)?)),
                 }
             }
-            (None, Uri::Local(path)) => Place::File(Arc::new(LocalFile::find(&path)?)),
-            (None, _) => Place::File(Arc::new(LocalFile::find(path)?)),
         };
-        Ok(Self { name, place, obs_values: input.obs_values.clone() })
+        let (obs_values, tmpdir) = (input.obs_values.clone(), std::env::temp_dir());
+        Ok(Self { name, place, obs_values, tmpdir })
+    }
+
+    /// The same input, whose temporary files go into a folder, which is made where it is not there.
+    pub(crate) fn with_tmpdir(self, tmpdir: PathBuf) -> Self {
+        Self { tmpdir, ..self }
     }
 
     /// Columns that are added to `obs`.
@@ -72,7 +79,8 @@ impl Input {
     pub(crate) fn fingerprint(&self) -> Result<Fingerprint> {
         match &self.place {
             Place::File(file) => Fingerprint::of_file(file),
-            Place::Object { state, .. } => Ok(Fingerprint::of_object(state)),
+            Place::Object(source) => source.fingerprint(),
+            Place::Matrix(matrix) => matrix.fingerprint(),
         }
     }
 
@@ -80,49 +88,53 @@ impl Input {
     pub(crate) fn memory(&self) -> u64 {
         match &self.place {
             Place::File(_) => 0,
-            Place::Object { .. } => CachedSource::memory(CachedSource::LITTLE),
+            Place::Object(_) => CachedSource::memory(CachedSource::LITTLE),
+            Place::Matrix(matrix) => matrix.memory(),
         }
     }
 
     /// Opens it as an AnnData.
     pub(crate) fn open(&self) -> Result<OpenInput> {
         let (name, obs_values) = (self.name.clone(), self.obs_values.clone());
-        match &self.place {
+        let (file, held) = match &self.place {
             Place::File(local) => {
                 let file = H5ad::from_source(Arc::clone(local) as _, &name)?;
-                let far = Far::No(Arc::clone(local));
-                Ok(OpenInput { name, file, obs_values, far })
+                (file, vec![Held::File(Arc::clone(local))])
             }
-            Place::Object { source, .. } => {
+            Place::Object(source) => {
                 let cached = CachedSource::new(Arc::new(source.clone()), CachedSource::LITTLE)?;
                 let cached = Arc::new(cached);
                 let source: Arc<dyn ByteSource> = Arc::clone(&cached) as _;
-                let file = H5ad::from_source(source, &name)?;
-                Ok(OpenInput { name, file, obs_values, far: Far::Yes(cached) })
+                (H5ad::from_source(source, &name)?, vec![Held::Blocks(cached)])
             }
-        }
+            Place::Matrix(matrix) => matrix.open(&name, &self.tmpdir)?,
+        };
+        Ok(OpenInput { name, file, obs_values, held })
     }
 
     /// Fails where it has been replaced since it was found: what was read may be of both.
     pub(crate) fn check_unchanged(&self) -> Result<()> {
         match &self.place {
-            Place::Object { source, state } => {
-                let now = source.state()?;
-                if now == *state {
-                    return Ok(());
-                }
-                let (expected, found) =
-                    (Fingerprint::of_object(state), Fingerprint::of_object(&now));
-                Err(Error::Unfit {
-                    object: self.name.clone(),
-                    message: format!(
-                        "it was replaced while it was read: expected {expected}, found {found}; remove what was written \
-                         with --abort and begin again"
-                    ),
-                })
-            }
+            Place::Object(source) => source.check_unchanged(&self.name),
             Place::File(file) => file.check_unchanged(),
+            Place::Matrix(matrix) => matrix.check_unchanged(),
         }
+    }
+}
+
+/// The file at a path of a store, or the matrix that lies there.
+fn find_object(store: Arc<dyn Store>, path: String) -> Result<Place> {
+    if MatrixInput::is_named(&path)
+        && let Some(matrix) = MatrixInput::in_store(&store, "", Some(&path))?
+    {
+        return Ok(Place::Matrix(matrix));
+    }
+    match ObjectSource::find(&store, path.clone()) {
+        Ok(source) => Ok(Place::Object(source)),
+        Err(error) => match MatrixInput::in_store(&store, &path, None) {
+            Ok(Some(matrix)) => Ok(Place::Matrix(matrix)),
+            _ => Err(error),
+        },
     }
 }
 
@@ -133,29 +145,32 @@ pub(crate) struct OpenInput {
     pub(crate) file: H5ad,
     /// Names and values of columns that are added to `obs`.
     pub(crate) obs_values: Vec<(String, String)>,
-    far: Far,
+    held: Vec<Held>,
 }
 
 /// What gives up memory or a descriptor when a file is not read for a while.
-enum Far {
-    No(Arc<LocalFile>),
-    Yes(Arc<CachedSource>),
+pub(crate) enum Held {
+    File(Arc<LocalFile>),
+    Blocks(Arc<CachedSource>),
 }
 
 impl OpenInput {
-    /// Gives up the memory that copies of parts of the file take, and its descriptor, until it is read again.
+    /// Gives up the memory and the temporary files that copies of parts of the file take, and its descriptor, until it is
+    /// read again.
     pub(crate) fn rest(&self) {
         self.file.forget();
-        match &self.far {
-            Far::No(file) => file.rest(),
-            Far::Yes(cache) => cache.forget(),
+        for held in &self.held {
+            match held {
+                Held::File(file) => file.rest(),
+                Held::Blocks(cache) => cache.forget(),
+            }
         }
     }
 }
 
 /// An object of a store, read by ranges.
 #[derive(Clone)]
-struct ObjectSource {
+pub(crate) struct ObjectSource {
     store: Arc<dyn Store>,
     path: String,
     /// What it was found in; it is read in no other.
@@ -163,6 +178,41 @@ struct ObjectSource {
 }
 
 impl ObjectSource {
+    /// Finds an object, and notes its state.
+    pub(crate) fn find(store: &Arc<dyn Store>, path: String) -> Result<Self> {
+        let source = Self { store: Arc::clone(store), path, state: None };
+        let state = Some(source.state()?);
+        Ok(Self { state, ..source })
+    }
+
+    /// What messages call it.
+    pub(crate) fn display(&self) -> String {
+        self.store.display(&self.path)
+    }
+
+    /// Which object it is.
+    pub(crate) fn fingerprint(&self) -> Result<Fingerprint> {
+        match &self.state {
+            Some(state) => Ok(Fingerprint::of_object(state)),
+            None => Ok(Fingerprint::of_object(&self.state()?)),
+        }
+    }
+
+    /// Fails where it is not what it was when it was found; `name` is what messages call it.
+    pub(crate) fn check_unchanged(&self, name: &str) -> Result<()> {
+        let (expected, found) = (self.fingerprint()?, Fingerprint::of_object(&self.state()?));
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::Unfit {
+            object: name.to_owned(),
+            message: format!(
+                "it was replaced while it was read: expected {expected}, found {found}; remove what was written with \
+                 --abort and begin again"
+            ),
+        })
+    }
+
     fn state(&self) -> Result<ObjectState> {
         match self.store.state(&self.path)? {
             Some(state) => Ok(state),

@@ -1,7 +1,7 @@
 //! All files of an ingest.
 
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::in_list::InputFile;
@@ -87,7 +87,15 @@ impl Inputs {
         }
         let all = each(files, ASKED_AT_ONCE, Input::find)?;
         let memory = all.iter().map(Input::memory).max().unwrap_or(0);
-        Ok(Self { all, limits: Limits::new(resources, memory, memory > 0) })
+        let found = Self { all, limits: Limits::new(resources, memory, memory > 0) };
+        let tmpdir = found.limits.tmpdir.clone();
+        Ok(found.with_tmpdir(&tmpdir))
+    }
+
+    /// The same, with another folder for the temporary files of text that is put in order.
+    pub(crate) fn with_tmpdir(self, tmpdir: &Path) -> Self {
+        let all = self.all.into_iter().map(|input| input.with_tmpdir(tmpdir.to_owned()));
+        Self { all: all.collect(), limits: self.limits }
     }
 
     /// Which files they are. Those on disk are read for it.

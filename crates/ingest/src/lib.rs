@@ -12,6 +12,7 @@ mod in_list;
 mod input;
 mod inputs;
 mod local_file;
+mod matrix_input;
 mod options;
 mod patterns;
 mod plan;

@@ -127,7 +127,8 @@ fn attempt(
     uri.check_writable()?;
     let paths = inputs;
     let several = |error| every_problem(error, paths, |file| describe_one(file, options));
-    let mut inputs = Inputs::find(paths, resources).map_err(several)?;
+    let inputs = Inputs::find(paths, resources).map_err(several)?;
+    let mut inputs = inputs.with_tmpdir(&Budget::new(resources, &uri, 0).tmpdir());
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
     let mut planned = inputs.planned().map_err(several)?;

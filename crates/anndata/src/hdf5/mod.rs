@@ -45,6 +45,12 @@ struct FileState {
     blocks: Arc<metadata::Blocks>,
 }
 
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("File").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
 impl File {
     /// Opens the file that `source` holds; `name` is what errors call it.
     pub(crate) fn open(

@@ -1,5 +1,7 @@
 //! Columns of data frames, and the same kinds of value outside a frame.
 
+use std::collections::HashMap;
+use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, make_array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
-use super::{Chosen, DenseArray};
+use super::{Chosen, DenseArray, natural};
 use crate::hdf5::{Group, Node, integers};
 use crate::model::{Column, ColumnEncoding};
 use crate::{Error, Result};
@@ -34,6 +36,19 @@ enum Source {
     },
     /// "0", "1" and so on: the index that AnnData makes up where none is stored.
     Numbered(u64),
+    /// What another format holds in a form of its own; categorical where there are categories.
+    Foreign {
+        values: Arc<dyn ForeignValues>,
+        length: u64,
+        data_type: DataType,
+        categories: Option<ArrayRef>,
+    },
+}
+
+/// Values of another format than AnnData's.
+pub(crate) trait ForeignValues: Debug + Send + Sync {
+    /// All values: strings (`LargeUtf8`) or booleans, without nulls.
+    fn read(&self) -> Result<ArrayRef>;
 }
 
 /// The categories of a categorical column.
@@ -53,6 +68,21 @@ impl StoredColumn {
     /// The numbers from 0 to `length`, less one, as strings.
     pub(super) fn numbered(length: u64) -> Self {
         Self(Source::Numbered(length))
+    }
+
+    /// Values of another format. Strings become a categorical column where AnnData makes one of them when it
+    /// writes a file; they are read for it.
+    pub(crate) fn foreign(values: Arc<dyn ForeignValues>) -> Result<Self> {
+        let found = values.read()?;
+        let categories = natural::categories(&found).map(|found| Arc::new(found) as ArrayRef);
+        let (length, data_type) = (found.len() as u64, found.data_type().clone());
+        Ok(Self(Source::Foreign { values, length, data_type, categories }))
+    }
+
+    /// Strings of another format that are an index.
+    pub(crate) fn foreign_index(values: Arc<dyn ForeignValues>, length: u64) -> Self {
+        let data_type = DataType::LargeUtf8;
+        Self(Source::Foreign { values, length, data_type, categories: None })
     }
 
     /// Codes in `codes`, which stand for `categories`.
@@ -139,7 +169,7 @@ impl StoredColumn {
             Source::Plain(array) => array.n_rows(),
             Source::Categorical { codes, .. } => codes.n_rows(),
             Source::Nullable { values, .. } => values.n_rows(),
-            Source::Numbered(length) => *length,
+            Source::Numbered(length) | Source::Foreign { length, .. } => *length,
         }
     }
 
@@ -160,6 +190,11 @@ impl StoredColumn {
             }
             Source::Nullable { encoding, .. } => *encoding,
             Source::Numbered(_) => ColumnEncoding::String,
+            Source::Foreign { categories: Some(_), .. } => {
+                ColumnEncoding::Categorical { ordered: false }
+            }
+            Source::Foreign { data_type: DataType::LargeUtf8, .. } => ColumnEncoding::String,
+            Source::Foreign { .. } => ColumnEncoding::Plain,
         }
     }
 
@@ -176,6 +211,10 @@ impl StoredColumn {
             }
             Source::Nullable { values, .. } => values.data_type().clone(),
             Source::Numbered(_) => DataType::LargeUtf8,
+            Source::Foreign { data_type, categories: Some(_), .. } => {
+                DataType::Dictionary(Box::new(DataType::Int32), Box::new(data_type.clone()))
+            }
+            Source::Foreign { data_type, .. } => data_type.clone(),
         }
     }
 
@@ -188,6 +227,7 @@ impl StoredColumn {
             Source::Categorical { categories: Categories::Values(array), .. } => {
                 Some(array.len() as u64)
             }
+            Source::Foreign { categories: Some(categories), .. } => Some(categories.len() as u64),
             _ => None,
         }
     }
@@ -244,6 +284,23 @@ impl StoredColumn {
                 rows.positions().for_each(|row| strings.append_value(row.to_string()));
                 Arc::new(strings.finish())
             }
+            Source::Foreign { values, length, categories, .. } => {
+                let values = values.read()?;
+                if values.len() as u64 != *length {
+                    return Err(Error::corrupt(format!(
+                        "expected {length} values as before, found {}: the file was changed",
+                        values.len()
+                    )));
+                }
+                let chosen = match rows.is_all(*length) {
+                    true => values,
+                    false => rows.pick(&values, 0..*length, 1)?,
+                };
+                match categories {
+                    Some(categories) => codes_of(&chosen, categories)?,
+                    None => chosen,
+                }
+            }
         };
         Ok(Column { values, encoding: self.encoding() })
     }
@@ -267,6 +324,21 @@ fn check_codes(codes: &DenseArray) -> Result<()> {
         "expected codes of categories, found {}",
         codes.data_type()
     ))))
+}
+
+/// Strings as keys of categories, which have all of them.
+fn codes_of(strings: &ArrayRef, categories: &ArrayRef) -> Result<ArrayRef> {
+    let known = categories.as_string_opt::<i64>().into_iter().flatten().flatten();
+    let known: HashMap<&str, i32> = known.zip(0..).collect();
+    let strings = strings.as_string_opt::<i64>().into_iter().flatten();
+    let code = |text: Option<&str>| text.and_then(|text| known.get(text)).copied().unwrap_or(-1);
+    let codes: Int32Array = strings.map(|text| Some(code(text))).collect();
+    if codes.values().contains(&-1) {
+        return Err(Error::corrupt(
+            "expected values as before, found others: the file was changed",
+        ));
+    }
+    dictionary(&codes, Arc::clone(categories))
 }
 
 /// Codes as keys of their categories; -1 is null.

@@ -117,6 +117,15 @@ impl Frame {
         Self::new(path, None, StoredColumn::numbered(n_rows), Vec::new())
     }
 
+    /// A frame of another format.
+    pub(crate) fn foreign(
+        path: &str,
+        index: StoredColumn,
+        columns: Vec<(String, StoredColumn)>,
+    ) -> Result<Self> {
+        Self::new(path, None, index, columns)
+    }
+
     /// The frame in a dataset of records, as AnnData before 0.7 stored it: the first field is the
     /// index.
     pub(super) fn open_records(dataset: &Dataset) -> Result<Self> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::aligned::{aligned, members, pairwise, shape_of, take_neighbors};
 use super::matrix::open_matrix;
-use super::{Element, Frame, Matrix, ReadOptions, element, legacy};
+use super::placed::Placement;
+use super::{Element, Frame, Matrix, ReadOptions, SparseMatrix, element, legacy, mudata, tenx};
 use crate::hdf5::{File, Group, Node};
 use crate::source::FileSource;
 use crate::{ByteSource, Error, ErrorKind, Result};
@@ -16,12 +17,36 @@ pub struct H5ad(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    root: Group,
+    /// What errors call the file.
+    name: String,
+    /// None of formats that are not HDF5.
+    file: Option<File>,
+    /// Where all but `X`, `obs` and `var` is; none of formats that have nothing else.
+    rest: Option<Group>,
+    format: Format,
     x: Option<Matrix>,
     obs: Frame,
     var: Frame,
     /// `uns` after the categories of old files have been taken out; none where it is read anew.
     legacy_uns: Option<Vec<(String, Element)>>,
+    /// Of a modality whose rows are not the cells one by one.
+    placement: Option<Arc<Placement>>,
+    modalities: Vec<(String, H5ad)>,
+    unread: Vec<String>,
+}
+
+/// What an AnnData is read of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// An H5AD file.
+    AnnData,
+    /// A file of 10x Genomics in HDF5.
+    TenX,
+    /// A MuData file.
+    MuData,
+    /// A Matrix Market file, with its features and barcodes beside it.
+    MatrixMarket,
 }
 
 /// What was set aside before filtering: `adata.raw`.
@@ -82,44 +107,103 @@ impl H5ad {
 
     fn open_root(file: &File) -> Result<Self> {
         let root = file.root()?;
+        if mudata::is_mudata(&root) {
+            return Self::open_mudata(file, root);
+        }
         if root.get("obs")?.is_none() {
-            let found = match root.get("matrix")? {
-                Some(_) => "a group \"matrix\", as 10x Genomics' HDF5 files have".to_owned(),
-                None => format!("{:?}", root.names()?),
-            };
+            if let Some(tenx::Parts { x, obs, var }) = tenx::open(&root)? {
+                return Self::of_parts(file.name(), Some(file), Format::TenX, x, obs, var);
+            }
             return Err(Error::new(
                 ErrorKind::NotH5ad,
-                format!("expected an AnnData with \"obs\", found {found}"),
+                format!("expected an AnnData with \"obs\", found {:?}", root.names()?),
             ));
         }
-        let x = match root.get("X")? {
-            Some(node) => open_matrix(&node)?,
-            None => None,
-        };
-        let shape = x.as_ref().map(Matrix::shape);
-        let obs = open_axis(&root, "obs", &["obs_names", "row_names"], shape.map(|s| s.0))?;
-        let var = open_axis(&root, "var", &["var_names", "col_names"], shape.map(|s| s.1))?;
-        let (mut frames, mut legacy_uns) = ([obs, var], None);
-        // Where obs is a dataset of records, categories are in uns.
-        if matches!(root.get("obs")?, Some(Node::Dataset(_))) {
-            let mut uns = members(&root, "uns")?;
-            legacy::take_categories(&mut uns, &mut frames)?;
-            legacy_uns = Some(uns);
-        }
-        let [obs, var] = frames;
-        let state = State { root, x, obs, var, legacy_uns };
-        state.check_shape(state.x.as_ref().map(Matrix::shape), "X")?;
-        Ok(Self(Arc::new(state)))
+        State::open(root)?.checked()
     }
 
-    /// Gives up the memory that copies of the file's metadata and strings take, until it is read again.
+    /// Opens the modalities of a MuData. Those with other cells than all, or in another order, get the cells of all.
+    fn open_mudata(file: &File, root: Group) -> Result<Self> {
+        let obs = open_axis(&root, "obs", &[], None)?;
+        let var = open_axis(&root, "var", &[], None)?;
+        let in_all = |modality: &str, column: &str| {
+            let all = &obs.schema().columns;
+            let prefixed = format!("{modality}:{column}");
+            all.iter().any(|there| there.name == column || there.name == prefixed)
+        };
+        let open = |modality: &str,
+                    group: Group,
+                    placement: &dyn Fn(u64) -> Result<Option<Arc<Placement>>>| {
+            let mut state = State::open(group)?;
+            state.check_shape(state.x.as_ref().map(Matrix::shape), "X")?;
+            let placement = placement(state.obs.n_rows())?;
+            if let Some(placement) = &placement {
+                state.x = state.x.map(|x| placement.matrix(&x));
+            }
+            let own = state.obs.schema().columns.iter().map(|column| column.name.as_str());
+            let unread = own.filter(|column| !in_all(modality, column));
+            let unread = unread.map(|column| format!("obs/{column}")).collect();
+            State { obs: obs.clone(), placement, unread, ..state }.checked()
+        };
+        let modalities = mudata::modalities(&root, obs.n_rows(), open)?;
+        let (name, format) = (file.name().to_owned(), Format::MuData);
+        let file = Some(file.clone());
+        let (x, rest, legacy_uns, placement) = (None, None, None, None);
+        let unread = mudata::of_all(&root, &modalities)?;
+        State { name, file, rest, format, x, obs, var, legacy_uns, placement, modalities, unread }
+            .checked()
+    }
+
+    /// The modalities of a MuData, with the cells of all; nothing of an AnnData.
+    pub fn modalities(&self) -> &[(String, H5ad)] {
+        &self.0.modalities
+    }
+
+    /// What is read of another format; errors call it `name`.
+    pub(crate) fn of_parts(
+        name: &str,
+        file: Option<&File>,
+        format: Format,
+        x: SparseMatrix,
+        obs: Frame,
+        var: Frame,
+    ) -> Result<Self> {
+        let (name, x, file) = (name.to_owned(), Some(Matrix::Sparse(x)), file.cloned());
+        let (rest, legacy_uns, placement, modalities) = (None, None, None, Vec::new());
+        let unread = Vec::new();
+        State { name, file, rest, format, x, obs, var, legacy_uns, placement, modalities, unread }
+            .checked()
+    }
+
+    /// What errors call it.
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub(super) fn file(&self) -> Option<&File> {
+        self.0.file.as_ref()
+    }
+
+    /// What it is read of.
+    pub fn format(&self) -> Format {
+        self.0.format
+    }
+
+    /// Gives up the memory that copies of the file's metadata and strings take, and what is held of X beside its file,
+    /// until it is read again.
     pub fn forget(&self) {
-        self.0.root.file().forget();
+        if let Some(file) = &self.0.file {
+            file.forget();
+        }
+        if let Some(Matrix::Sparse(matrix)) = self.x() {
+            matrix.forget();
+        }
+        self.0.modalities.iter().for_each(|(_, modality)| modality.forget());
     }
 
     /// Adds the name of the file, and an element in it, to an error about what was asked of it.
     pub fn locate(&self, error: Error, element: &str) -> Error {
-        self.0.root.locate(error.in_element(element))
+        error.in_element(element).in_file(&self.0.name)
     }
 
     /// The number of observations.
@@ -153,7 +237,7 @@ impl H5ad {
     ///
     /// `Corrupt` for a layer of another shape, and for what the file holds.
     pub fn layers(&self) -> Result<Vec<(String, Element)>> {
-        let layers = members(&self.0.root, "layers")?;
+        let layers = self.placed(self.rest(|root| members(root, "layers"))?);
         for (name, layer) in &layers {
             let path = format!("layers/{name}");
             self.0.check_shape(shape_of(layer), &path)?;
@@ -167,7 +251,8 @@ impl H5ad {
     ///
     /// `Corrupt` for another number of rows, and for what the file holds.
     pub fn obsm(&self) -> Result<Vec<(String, Element)>> {
-        aligned(&self.0.root, "obsm", self.n_obs())
+        let rows = self.stored_rows();
+        Ok(self.placed(self.rest(|root| aligned(root, "obsm", rows))?))
     }
 
     /// Arrays by variables.
@@ -176,7 +261,7 @@ impl H5ad {
     ///
     /// `Corrupt` for another number of rows, and for what the file holds.
     pub fn varm(&self) -> Result<Vec<(String, Element)>> {
-        aligned(&self.0.root, "varm", self.n_vars())
+        self.rest(|root| aligned(root, "varm", self.n_vars()))
     }
 
     /// Matrices of observations by observations. Those of `uns["neighbors"]`, where AnnData
@@ -186,13 +271,19 @@ impl H5ad {
     ///
     /// `Corrupt` for another shape, and for what the file holds.
     pub fn obsp(&self) -> Result<Vec<(String, Element)>> {
-        let mut obsp = pairwise(&self.0.root, "obsp", self.n_obs())?;
+        let rows = self.stored_rows();
+        let mut obsp = self.rest(|root| pairwise(root, "obsp", rows))?;
         let mut uns = self.stored_uns()?;
         for (name, element) in take_neighbors(&mut uns) {
             match obsp.iter_mut().find(|(found, _)| *found == name) {
                 Some((_, place)) => *place = element,
                 None => obsp.push((name, element)),
             }
+        }
+        if self.0.placement.is_some() && !obsp.is_empty() {
+            let message = "pairs of cells are not read of a modality that has other cells than all, or another order";
+            let root = self.0.rest.as_ref().map_or("", |root| root.path());
+            return Err(self.locate(Error::unsupported(message), &format!("{root}/obsp")));
         }
         Ok(obsp)
     }
@@ -203,7 +294,7 @@ impl H5ad {
     ///
     /// `Corrupt` for another shape, and for what the file holds.
     pub fn varp(&self) -> Result<Vec<(String, Element)>> {
-        pairwise(&self.0.root, "varp", self.n_vars())
+        self.rest(|root| pairwise(root, "varp", self.n_vars()))
     }
 
     /// Everything else.
@@ -220,8 +311,37 @@ impl H5ad {
     fn stored_uns(&self) -> Result<Vec<(String, Element)>> {
         match &self.0.legacy_uns {
             Some(uns) => Ok(uns.clone()),
-            None => members(&self.0.root, "uns"),
+            None => self.rest(|root| members(root, "uns")),
         }
+    }
+
+    /// How many rows what is stored by rows has.
+    fn stored_rows(&self) -> u64 {
+        self.0.placement.as_ref().map_or(self.n_obs(), |part| part.n_rows())
+    }
+
+    /// What a MuData or a modality has and is not read: what is of all modalities together, and columns of a modality's
+    /// own `obs` that the `obs` of all has not.
+    pub fn unread(&self) -> &[String] {
+        &self.0.unread
+    }
+
+    /// Elements by rows as elements by cells.
+    fn placed(&self, elements: Vec<(String, Element)>) -> Vec<(String, Element)> {
+        match &self.0.placement {
+            Some(part) => {
+                elements.into_iter().map(|(name, element)| (name, part.element(element))).collect()
+            }
+            None => elements,
+        }
+    }
+
+    /// What the root has; nothing in formats without.
+    fn rest(
+        &self,
+        read: impl FnOnce(&Group) -> Result<Vec<(String, Element)>>,
+    ) -> Result<Vec<(String, Element)>> {
+        self.0.rest.as_ref().map_or(Ok(Vec::new()), read)
     }
 
     /// What was set aside before filtering; none if nothing was.
@@ -230,7 +350,7 @@ impl H5ad {
     ///
     /// For what the file holds.
     pub fn raw(&self) -> Result<Option<Raw>> {
-        let root = &self.0.root;
+        let Some(root) = &self.0.rest else { return Ok(None) };
         let path = |modern: &str| format!("raw/{modern}");
         let mut nodes = [root.get(&path("X"))?, root.get(&path("var"))?, root.get(&path("varm"))?];
         let mut prefix = "raw/";
@@ -254,12 +374,12 @@ impl H5ad {
             None => Frame::numbered(&var_path, shape.map_or(0, |shape| shape.1))?,
         };
         if let Some(shape) = shape
-            && shape != (self.n_obs(), var.n_rows())
+            && shape != (self.stored_rows(), var.n_rows())
         {
             return Err(root.locate(
                 Error::corrupt(format!(
                     "expected raw of {} observations and {} variables, found the shape {shape:?}",
-                    self.n_obs(),
+                    self.stored_rows(),
                     var.n_rows()
                 ))
                 .in_element(format!("{prefix}X")),
@@ -269,21 +389,64 @@ impl H5ad {
             Some(_) => aligned(root, &format!("{prefix}varm"), var.n_rows())?,
             None => Vec::new(),
         };
+        let x = match &self.0.placement {
+            Some(part) => x.map(|x| part.matrix(&x)),
+            None => x,
+        };
         Ok(Some(Raw { x, var, varm }))
     }
 }
 
 impl State {
+    /// An AnnData, whose shape is not checked yet.
+    fn open(root: Group) -> Result<Self> {
+        let x = match root.get("X")? {
+            Some(node) => open_matrix(&node)?,
+            None => None,
+        };
+        let shape = x.as_ref().map(Matrix::shape);
+        let obs = open_axis(&root, "obs", &["obs_names", "row_names"], shape.map(|s| s.0))?;
+        let var = open_axis(&root, "var", &["var_names", "col_names"], shape.map(|s| s.1))?;
+        let (mut frames, mut legacy_uns) = ([obs, var], None);
+        // Where obs is a dataset of records, categories are in uns.
+        if matches!(root.get("obs")?, Some(Node::Dataset(_))) {
+            let mut uns = members(&root, "uns")?;
+            legacy::take_categories(&mut uns, &mut frames)?;
+            legacy_uns = Some(uns);
+        }
+        let [obs, var] = frames;
+        let (name, file) = (root.file().name().to_owned(), Some(root.file().clone()));
+        let (format, rest) = (Format::AnnData, Some(root));
+        let (placement, modalities, unread) = (None, Vec::new(), Vec::new());
+        Ok(Self {
+            name,
+            file,
+            rest,
+            format,
+            x,
+            obs,
+            var,
+            legacy_uns,
+            placement,
+            modalities,
+            unread,
+        })
+    }
+
+    fn checked(self) -> Result<H5ad> {
+        self.check_shape(self.x.as_ref().map(Matrix::shape), "X")?;
+        Ok(H5ad(Arc::new(self)))
+    }
+
     fn check_shape(&self, found: Option<(u64, u64)>, path: &str) -> Result<()> {
         let expected = (self.obs.n_rows(), self.var.n_rows());
         match found {
-            Some(found) if found != expected => Err(self.root.locate(
-                Error::corrupt(format!(
-                    "expected {} observations and {} variables, found the shape {found:?}",
-                    expected.0, expected.1
-                ))
-                .in_element(path),
-            )),
+            Some(found) if found != expected => Err(Error::corrupt(format!(
+                "expected {} observations and {} variables, found the shape {found:?}",
+                expected.0, expected.1
+            ))
+            .in_element(path)
+            .in_file(&self.name)),
             _ => Ok(()),
         }
     }

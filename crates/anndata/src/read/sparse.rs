@@ -1,13 +1,15 @@
 //! Compressed sparse matrices, read by ranges of stored values.
 
+use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, UInt32Type};
-use arrow_array::{Array, ArrayRef};
+use arrow_array::types::{Float32Type, Int32Type, UInt32Type};
+use arrow_array::{Array, ArrayRef, new_empty_array};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::DataType;
+use arrow_select::concat::concat;
 
 use super::{Chosen, DenseArray};
 use crate::hdf5::{Group, integers};
@@ -26,9 +28,37 @@ struct SparseState {
     path: String,
     format: SparseFormat,
     shape: (u64, u64),
+    values: Values,
+}
+
+#[derive(Debug)]
+enum Values {
+    Stored(Box<StoredValues>),
+    /// In another format, or of another matrix.
+    Foreign(Arc<dyn ForeignMatrix>),
+}
+
+#[derive(Debug)]
+struct StoredValues {
     indptr: DenseArray,
     indices: DenseArray,
     data: DenseArray,
+    /// Whether integers of 32 bits are to be read as single floats.
+    as_floats: bool,
+}
+
+/// The stored values of a matrix, by rows or columns, that is not one of HDF5.
+pub(crate) trait ForeignMatrix: Debug + Send + Sync {
+    fn data_type(&self) -> &DataType;
+    /// As far as it is known without reading all: what a file announces.
+    fn nnz(&self) -> Result<u64>;
+    /// Checked, with one entry more than there are rows, or columns.
+    fn indptr(&self) -> Result<Vec<u64>>;
+    /// Checked.
+    fn read_indices(&self, range: Range<u64>) -> Result<ScalarBuffer<u32>>;
+    fn read_data(&self, range: Range<u64>) -> Result<ArrayRef>;
+    /// Gives up what is held of the values until they are read again.
+    fn forget(&self);
 }
 
 impl SparseMatrix {
@@ -52,6 +82,37 @@ impl SparseMatrix {
                 )));
             }
         };
+        Self::of_members(group, format, shape, false)
+    }
+
+    /// The matrix that 10x Genomics stores in `group`: features by cells, compressed by cells, which is cells by
+    /// features compressed by rows. As scanpy does, integers of 32 bits are read as single floats.
+    pub(super) fn open_tenx(group: &Group, shape: (u64, u64)) -> Result<Self> {
+        Self::of_members(group, SparseFormat::Csr, shape, true).map_err(|error| group.locate(error))
+    }
+
+    /// A matrix by rows that is not stored in HDF5 as it is; `path` is what messages call it.
+    pub(crate) fn foreign(path: &str, shape: (u64, u64), matrix: Arc<dyn ForeignMatrix>) -> Self {
+        let (format, values) = (SparseFormat::Csr, Values::Foreign(matrix));
+        Self(Arc::new(SparseState { path: path.to_owned(), format, shape, values }))
+    }
+
+    /// The same of a matrix by columns.
+    pub(crate) fn foreign_by_columns(
+        path: &str,
+        shape: (u64, u64),
+        matrix: Arc<dyn ForeignMatrix>,
+    ) -> Self {
+        let (format, values) = (SparseFormat::Csc, Values::Foreign(matrix));
+        Self(Arc::new(SparseState { path: path.to_owned(), format, shape, values }))
+    }
+
+    fn of_members(
+        group: &Group,
+        format: SparseFormat,
+        shape: (u64, u64),
+        as_floats: bool,
+    ) -> Result<Self> {
         let array = |name: &str| {
             let array = DenseArray::new(group.require_dataset(name)?)?;
             match array.shape() {
@@ -86,7 +147,9 @@ impl SparseMatrix {
             )));
         }
         let path = group.path().to_owned();
-        Ok(Self(Arc::new(SparseState { path, format, shape, indptr, indices, data })))
+        let as_floats = as_floats && *data.data_type() == DataType::Int32;
+        let values = Values::Stored(Box::new(StoredValues { indptr, indices, data, as_floats }));
+        Ok(Self(Arc::new(SparseState { path, format, shape, values })))
     }
 
     /// The path inside the file.
@@ -106,12 +169,19 @@ impl SparseMatrix {
 
     /// The type of the stored values.
     pub fn data_type(&self) -> &DataType {
-        self.0.data.data_type()
+        match &self.0.values {
+            Values::Stored(stored) if !stored.as_floats => stored.data.data_type(),
+            Values::Stored(_) => &DataType::Float32,
+            Values::Foreign(matrix) => matrix.data_type(),
+        }
     }
 
     /// The types in which the file holds `indptr` and `indices`.
     pub fn position_types(&self) -> (&DataType, &DataType) {
-        (self.0.indptr.data_type(), self.0.indices.data_type())
+        match &self.0.values {
+            Values::Stored(stored) => (stored.indptr.data_type(), stored.indices.data_type()),
+            Values::Foreign(_) => (&DataType::UInt64, &DataType::UInt32),
+        }
     }
 
     /// How many stored values are compressed together; none where they are stored one by one.
@@ -119,7 +189,10 @@ impl SparseMatrix {
     /// Reading multiples of it from a multiple of it decompresses nothing twice, as long as
     /// `indices` and `data` are stored alike, which they are in files of AnnData.
     pub fn chunk_elements(&self) -> Option<u64> {
-        self.0.data.chunk_rows()
+        match &self.0.values {
+            Values::Stored(stored) => stored.data.chunk_rows(),
+            Values::Foreign(_) => None,
+        }
     }
 
     /// The number of stored values: the last entry of `indptr`, which is all that this reads.
@@ -128,21 +201,15 @@ impl SparseMatrix {
     ///
     /// `Corrupt` when there are not as many indices and values.
     pub fn nnz(&self) -> Result<u64> {
-        let state = &self.0;
-        let rows = state.indptr.n_rows();
-        let last = state.indptr.read_rows(rows.saturating_sub(1)..rows)?;
-        match integers::<u64>(&last).as_deref() {
-            Some([nnz]) if *nnz <= self.stored() => Ok(*nnz),
-            found => Err(state.indptr.locate(Error::corrupt(format!(
-                "expected a last entry of 0 to {}, the number of stored values, found {found:?}",
-                self.stored()
-            )))),
+        match &self.0.values {
+            Values::Stored(stored) => stored.nnz(),
+            Values::Foreign(matrix) => matrix.nnz(),
         }
     }
 
-    /// The number of values for which there are both an index and a value.
-    fn stored(&self) -> u64 {
-        self.0.indices.n_rows().min(self.0.data.n_rows())
+    /// Whether [`indptr`](Self::indptr) reads all of the matrix, which the file does not hold by rows or columns.
+    pub fn indptr_reads_all(&self) -> bool {
+        matches!(self.0.values, Values::Foreign(_))
     }
 
     /// Where each row (CSR) or column (CSC) starts among the stored values, and the end: one
@@ -152,7 +219,133 @@ impl SparseMatrix {
     ///
     /// `Corrupt` when the entries do not start at 0, decrease, or lead past the stored values.
     pub fn indptr(&self) -> Result<Vec<u64>> {
-        let array = &self.0.indptr;
+        match &self.0.values {
+            Values::Stored(stored) => stored.indptr(),
+            Values::Foreign(matrix) => matrix.indptr(),
+        }
+    }
+
+    /// The positions on the other axis of the stored values in `range`: columns for CSR, rows
+    /// for CSC. Chunks are decompressed on all threads; nothing outside the range is kept.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` for a position outside the matrix, and as of [`DenseArray::read_rows`].
+    pub fn read_indices(&self, range: Range<u64>) -> Result<ScalarBuffer<u32>> {
+        match &self.0.values {
+            Values::Stored(stored) => {
+                stored.checked(&stored.indices.read_rows(range)?, self.minor())
+            }
+            Values::Foreign(matrix) => matrix.read_indices(range),
+        }
+    }
+
+    /// The positions on the other axis of chosen stored values: those that lie near to each other are read
+    /// together, the others apart.
+    ///
+    /// # Errors
+    ///
+    /// As of [`SparseMatrix::read_indices`].
+    pub fn read_chosen_indices(&self, values: &Chosen) -> Result<ScalarBuffer<u32>> {
+        match &self.0.values {
+            Values::Stored(stored) => {
+                stored.checked(&stored.indices.read_chosen(values)?, self.minor())
+            }
+            Values::Foreign(matrix) => {
+                let mut all = Vec::with_capacity(values.len() as usize);
+                for range in values.ranges() {
+                    all.extend_from_slice(&matrix.read_indices(range.clone())?);
+                }
+                Ok(all.into())
+            }
+        }
+    }
+
+    /// The length of the axis that is not compressed.
+    fn minor(&self) -> u64 {
+        self.0.format.major_minor(self.0.shape).1
+    }
+
+    /// The stored values in `range`. Chunks are decompressed on all threads.
+    ///
+    /// # Errors
+    ///
+    /// As of [`DenseArray::read_rows`].
+    pub fn read_data(&self, range: Range<u64>) -> Result<ArrayRef> {
+        match &self.0.values {
+            Values::Stored(stored) => Ok(stored.typed(stored.data.read_rows(range)?)),
+            Values::Foreign(matrix) => matrix.read_data(range),
+        }
+    }
+
+    /// Chosen stored values, read as [`read_chosen_indices`](Self::read_chosen_indices) does.
+    ///
+    /// # Errors
+    ///
+    /// As of [`DenseArray::read_rows`].
+    pub fn read_chosen_data(&self, values: &Chosen) -> Result<ArrayRef> {
+        match &self.0.values {
+            Values::Stored(stored) => Ok(stored.typed(stored.data.read_chosen(values)?)),
+            Values::Foreign(matrix) => {
+                let parts = values.ranges().iter().map(|range| matrix.read_data(range.clone()));
+                let parts = parts.collect::<Result<Vec<_>>>()?;
+                let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+                if parts.is_empty() {
+                    return Ok(new_empty_array(matrix.data_type()));
+                }
+                concat(&parts).map_err(|error| {
+                    let message = "the chosen values cannot be held together";
+                    Error::new(ErrorKind::TooLarge, message).caused_by(error)
+                })
+            }
+        }
+    }
+
+    /// Gives up what is held of the values beside their file, until they are read again.
+    pub fn forget(&self) {
+        if let Values::Foreign(matrix) = &self.0.values {
+            matrix.forget();
+        }
+    }
+
+    /// All of the matrix.
+    ///
+    /// # Errors
+    ///
+    /// As of the methods that read its parts.
+    pub fn read(&self) -> Result<SparseArray> {
+        let indptr = self.indptr()?;
+        let nnz = indptr.last().copied().unwrap_or(0);
+        let indices = self.read_indices(0..nnz)?.to_vec();
+        let data = self.read_data(0..nnz)?;
+        if indices.len() != data.len() {
+            return Err(Error::new(ErrorKind::Corrupt, "expected as many indices as values")
+                .in_element(self.path()));
+        }
+        Ok(SparseArray { format: self.0.format, shape: self.0.shape, indptr, indices, data })
+    }
+}
+
+impl StoredValues {
+    fn nnz(&self) -> Result<u64> {
+        let rows = self.indptr.n_rows();
+        let last = self.indptr.read_rows(rows.saturating_sub(1)..rows)?;
+        match integers::<u64>(&last).as_deref() {
+            Some([nnz]) if *nnz <= self.stored() => Ok(*nnz),
+            found => Err(self.indptr.locate(Error::corrupt(format!(
+                "expected a last entry of 0 to {}, the number of stored values, found {found:?}",
+                self.stored()
+            )))),
+        }
+    }
+
+    /// The number of values for which there are both an index and a value.
+    fn stored(&self) -> u64 {
+        self.indices.n_rows().min(self.data.n_rows())
+    }
+
+    fn indptr(&self) -> Result<Vec<u64>> {
+        let array = &self.indptr;
         let stored = self.stored();
         let indptr = integers::<u64>(&array.read_rows(0..array.n_rows())?)
             .ok_or_else(|| array.locate(Error::corrupt("expected no negative entries")))?;
@@ -172,69 +365,20 @@ impl SparseMatrix {
         Err(array.locate(Error::corrupt(fault)))
     }
 
-    /// The positions on the other axis of the stored values in `range`: columns for CSR, rows
-    /// for CSC. Chunks are decompressed on all threads; nothing outside the range is kept.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` for a position outside the matrix, and as of [`DenseArray::read_rows`].
-    pub fn read_indices(&self, range: Range<u64>) -> Result<ScalarBuffer<u32>> {
-        self.checked(&self.0.indices.read_rows(range)?)
-    }
-
-    /// The positions on the other axis of chosen stored values: those that lie near to each other are read
-    /// together, the others apart.
-    ///
-    /// # Errors
-    ///
-    /// As of [`SparseMatrix::read_indices`].
-    pub fn read_chosen_indices(&self, values: &Chosen) -> Result<ScalarBuffer<u32>> {
-        self.checked(&self.0.indices.read_chosen(values)?)
-    }
-
-    /// Indices as positions of the other axis.
-    fn checked(&self, indices: &ArrayRef) -> Result<ScalarBuffer<u32>> {
-        let (array, (_, minor)) = (&self.0.indices, self.0.format.major_minor(self.0.shape));
+    /// Indices as positions of the other axis, which has `minor` of them.
+    fn checked(&self, indices: &ArrayRef, minor: u64) -> Result<ScalarBuffer<u32>> {
         positions(indices, minor).ok_or_else(|| {
-            array.locate(Error::corrupt(format!(
+            self.indices.locate(Error::corrupt(format!(
                 "expected positions below {minor}, found one that is not"
             )))
         })
     }
 
-    /// The stored values in `range`. Chunks are decompressed on all threads.
-    ///
-    /// # Errors
-    ///
-    /// As of [`DenseArray::read_rows`].
-    pub fn read_data(&self, range: Range<u64>) -> Result<ArrayRef> {
-        self.0.data.read_rows(range)
-    }
-
-    /// Chosen stored values, read as [`read_chosen_indices`](Self::read_chosen_indices) does.
-    ///
-    /// # Errors
-    ///
-    /// As of [`DenseArray::read_rows`].
-    pub fn read_chosen_data(&self, values: &Chosen) -> Result<ArrayRef> {
-        self.0.data.read_chosen(values)
-    }
-
-    /// All of the matrix.
-    ///
-    /// # Errors
-    ///
-    /// As of the methods that read its parts.
-    pub fn read(&self) -> Result<SparseArray> {
-        let indptr = self.indptr()?;
-        let nnz = indptr.last().copied().unwrap_or(0);
-        let indices = self.read_indices(0..nnz)?.to_vec();
-        let data = self.read_data(0..nnz)?;
-        if indices.len() != data.len() {
-            return Err(Error::new(ErrorKind::Corrupt, "expected as many indices as values")
-                .in_element(self.path()));
+    fn typed(&self, values: ArrayRef) -> ArrayRef {
+        match values.as_primitive_opt::<Int32Type>().filter(|_| self.as_floats) {
+            Some(integers) => Arc::new(integers.unary::<_, Float32Type>(|integer| integer as f32)),
+            None => values,
         }
-        Ok(SparseArray { format: self.0.format, shape: self.0.shape, indptr, indices, data })
     }
 }
 

@@ -16,13 +16,14 @@ mod join_to;
 mod keep;
 mod many;
 mod matrix;
+mod measurements;
 mod same_ids;
 mod uns;
 mod widen;
 
 use std::collections::BTreeMap;
 
-use vacuole_anndata::{Element, Frame, H5ad, Matrix};
+use vacuole_anndata::{Element, ErrorKind, Frame, H5ad, Matrix};
 use vacuole_soma::create::{WriteStamp, folder_of, member, object_metadata};
 use vacuole_soma::{SomaType, keys};
 use vacuole_store::join;
@@ -134,6 +135,9 @@ impl Context<'_> {
 /// Every object that a file becomes. Groups come behind their members; the experiment itself is last, `obs`
 /// last of the arrays and `var` before it: the order in which they are committed.
 fn describe(file: &H5ad, context: &Context<'_>) -> Result<OfFile> {
+    if let Some(measurements) = measurements::of(file, context)? {
+        return measurements::describe(file, &measurements, context);
+    }
     let mut tree = Tree::default();
     let options = context.options;
     let chosen = Chosen::of(file, context, &mut tree.left_out)?;
@@ -147,40 +151,7 @@ fn describe(file: &H5ad, context: &Context<'_>) -> Result<OfFile> {
     let measurement = join(&ms, &measurement_folder);
 
     let (var, raw) = (chosen.var.clone(), chosen.raw.clone());
-    let axes = [
-        ("obsm", file.obsm()?, file.n_obs(), None),
-        ("varm", chosen.varm.clone(), var.n_rows(), None),
-        ("obsp", file.obsp()?, file.n_obs(), Some(file.n_obs())),
-        ("varp", chosen.varp.clone(), var.n_rows(), Some(var.n_rows())),
-    ];
-    let x = describe_x(&mut tree, chosen, file.n_obs(), context, &measurement)?;
-    let mut members = vec![x];
-    for (part, elements, rows, columns) in axes {
-        if context.of_several && part != "obsm" {
-            tree.left_out.extend(elements.iter().map(|(name, _)| format!("{part}/{name}")));
-            continue;
-        }
-        members.extend(describe_part(
-            &mut tree,
-            context,
-            &measurement,
-            part,
-            elements,
-            rows,
-            columns,
-        )?);
-    }
-    let uns = file.uns()?;
-    if context.of_several {
-        tree.left_out.extend(uns.iter().map(|(key, _)| format!("uns/{key}")));
-    } else if !uns.is_empty() {
-        let path = join(&measurement, "uns");
-        uns::describe(&mut tree, context, &path, &uns)?;
-        for (key, element) in uns.iter().filter(|(key, element)| !keep::is_exact(key, element)) {
-            tree.kept.keep_element(context, &format!("uns/{key}"), element);
-        }
-        members.push(member("uns", "uns", MemberKind::Group));
-    }
+    let mut members = describe_measurement(&mut tree, file, chosen, context, &measurement)?;
     let mut modalities = vec![member(&options.measurement, &measurement_folder, MemberKind::Group)];
     if let Some(raw) = raw {
         if options.measurement == "raw" {
@@ -336,6 +307,50 @@ fn describe_x(
     }
     tree.group(path, SomaType::Collection, members);
     Ok(member("X", "X", MemberKind::Group))
+}
+
+/// Describes what a measurement has besides `var`.
+fn describe_measurement(
+    tree: &mut Tree,
+    file: &H5ad,
+    chosen: Chosen,
+    context: &Context<'_>,
+    measurement: &str,
+) -> Result<Vec<Member>> {
+    let obsp = match file.obsp() {
+        Err(error) if error.kind() == ErrorKind::Unsupported => {
+            context.leave_out(error.element().unwrap_or("obsp"), error.message());
+            Vec::new()
+        }
+        obsp => obsp?,
+    };
+    let n_vars = chosen.var.n_rows();
+    let axes = [
+        ("obsm", file.obsm()?, file.n_obs(), None),
+        ("varm", chosen.varm.clone(), n_vars, None),
+        ("obsp", obsp, file.n_obs(), Some(file.n_obs())),
+        ("varp", chosen.varp.clone(), n_vars, Some(n_vars)),
+    ];
+    let mut members = vec![describe_x(tree, chosen, file.n_obs(), context, measurement)?];
+    for (part, elements, rows, columns) in axes {
+        if context.of_several && part != "obsm" {
+            tree.left_out.extend(elements.iter().map(|(name, _)| format!("{part}/{name}")));
+            continue;
+        }
+        members.extend(describe_part(tree, context, measurement, part, elements, rows, columns)?);
+    }
+    let uns = file.uns()?;
+    if context.of_several {
+        tree.left_out.extend(uns.iter().map(|(key, _)| format!("uns/{key}")));
+    } else if !uns.is_empty() {
+        let path = join(measurement, "uns");
+        uns::describe(tree, context, &path, &uns)?;
+        for (key, element) in uns.iter().filter(|(key, element)| !keep::is_exact(key, element)) {
+            tree.kept.keep_element(context, &format!("uns/{key}"), element);
+        }
+        members.push(member("uns", "uns", MemberKind::Group));
+    }
+    Ok(members)
 }
 
 fn describe_part(

@@ -42,6 +42,11 @@ pub(crate) fn plan_rows(
     let edge = |band: u64| geometry.band_start(band).min(rows);
     let (before, most): (Box<dyn Fn(u64) -> u64>, u64) = match matrix {
         Matrix::Dense(_) => (Box::new(move |row| row * width), DENSE_UNIT_VALUES),
+        // One unit has all, wherever rows begin.
+        Matrix::Sparse(matrix) if matrix.indptr_reads_all() && matrix.nnz()? <= UNIT_ENTRIES => {
+            let entries = matrix.nnz()?;
+            return Ok(if entries > 0 { vec![(0..rows, entries)] } else { Vec::new() });
+        }
         Matrix::Sparse(matrix) if matrix.format() == SparseFormat::Csr => {
             let indptr = matrix.indptr()?;
             (Box::new(move |row| indptr.get(row as usize).copied().unwrap_or(0)), UNIT_ENTRIES)

@@ -11,9 +11,10 @@ mod show;
 mod slice;
 mod sparse;
 
+use std::path::Path;
 use std::sync::Arc;
 
-use vacuole_anndata::{CachedSource, Chosen, H5ad};
+use vacuole_anndata::{CachedSource, Chosen, Error as AnnDataError, Format, H5ad, mtx};
 use vacuole_store::Uri;
 
 use crate::error::Result;
@@ -22,7 +23,7 @@ use crate::store_source::StoreSource;
 pub use self::show::show;
 pub use self::slice::{FileSliceOptions, FileSliceSummary, write_file_slice};
 
-/// The H5AD file at a path or URI; `None` where there is none and no other file either: it may be an experiment,
+/// The H5AD file at a path or URI, the file of 10x Genomics, or on disk the Matrix Market folder; `None` where there is none and no other file either: it may be an experiment,
 /// which is a folder. Of an object far away blocks are kept, since each read takes a
 /// round trip.
 ///
@@ -33,8 +34,8 @@ pub fn open(location: &str) -> Result<Option<H5ad>> {
     let uri = Uri::parse(location).map_err(soma)?;
     let Some((folder, name)) = uri.as_object() else {
         return match uri.as_local() {
-            Some(path) if path.is_file() => Ok(Some(H5ad::open(path)?)),
-            _ => Ok(None),
+            Some(path) => open_path(path),
+            None => Ok(None),
         };
     };
     if name.is_empty() && !uri.is_file() {
@@ -52,7 +53,34 @@ pub fn open(location: &str) -> Result<Option<H5ad>> {
     };
     let source = StoreSource::new(&store, &name).in_state(state);
     let source = CachedSource::new(Arc::new(source), CachedSource::MUCH)?;
-    Ok(Some(H5ad::from_source(Arc::new(source), &uri.to_string())?))
+    one_measurement(H5ad::from_source(Arc::new(source), &uri.to_string())?).map(Some)
+}
+
+/// The file on disk, or the matrix of a folder that is one of Matrix Market files.
+fn open_path(path: &Path) -> Result<Option<H5ad>> {
+    if let Some(paths) = mtx::paths_at(path)? {
+        let [matrix, features, barcodes] = paths.each_ref().map(|path| mtx::Part::open(path));
+        let parts = mtx::Parts { matrix: matrix?, features: features?, barcodes: barcodes? };
+        let name = path.display().to_string();
+        return Ok(Some(mtx::open(parts, &name, &std::env::temp_dir())?));
+    }
+    if !path.is_file() {
+        return Ok(None);
+    }
+    one_measurement(H5ad::open(path)?).map(Some)
+}
+
+/// Fails for a MuData, of which no question says which modality it is about.
+fn one_measurement(file: H5ad) -> Result<H5ad> {
+    if file.format() != Format::MuData {
+        return Ok(file);
+    }
+    let names: Vec<&str> = file.modalities().iter().map(|(name, _)| name.as_str()).collect();
+    let message = format!(
+        "expected one AnnData, found a MuData with the modalities {}; ingest it, and ask the experiment",
+        names.join(", ")
+    );
+    Err(file.locate(AnnDataError::unsupported(message), "").into())
 }
 
 /// The cells that a value filter on `obs` finds; all of them without one.

@@ -156,9 +156,9 @@ def planned(vacuole, *arguments) -> list[str]:
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_patterns_find_what_python_finds(pattern, vacuole, tree):
-    expected = sorted(set(glob.glob(str(tree / pattern), recursive=True)))
+    expected = sorted(set(glob.glob(f"{tree}/{pattern}", recursive=True)))
     assert expected
-    assert planned(vacuole, f"{tree}/{pattern}") == [path.replace("/./", "/") for path in expected]
+    assert planned(vacuole, f"{tree}/{pattern}") == expected
 
 
 def test_patterns_and_folders_among_inputs(vacuole, tree):
@@ -230,7 +230,7 @@ def test_a_denied_key_among_good_ones(vacuole, s3, tmp_path):
     limited = vacuole.within(s3.environment(LIMITED))
     done = limited.run("ingest", tmp_path / "atlas", *uris, "--json")
     assert done.returncode != 0 and uris[1] in done.stderr and not (tmp_path / "atlas").exists(), done.stderr
-    assert json.loads(done.stderr)["error"]["kind"] == "permission_denied", done.stderr
+    assert json.loads(done.stdout)["error"]["kind"] == "permission_denied", done.stdout
     result = json.loads(limited("ingest", tmp_path / "atlas", *uris, "--skip-bad-inputs", "--json").stdout)
     assert [item["path"] for item in result["skipped"]] == [uris[1]]
     assert result["n_obs"] == 8 and vacuole.count(tmp_path / "atlas") == 8

@@ -78,9 +78,11 @@ fn files(inputs: Vec<Input>) -> Vec<InputFile> {
     inputs.into_iter().map(|(path, obs_values)| InputFile { path, obs_values }).collect()
 }
 
-fn options(names: (String, String, String, String), allow_ambiguous_ids: bool) -> IngestOptions {
-    let (measurement, layer, obs_id_name, var_id_name) = names;
-    IngestOptions { measurement, layer, obs_id_name, var_id_name, allow_ambiguous_ids }
+/// The options that plans hold, as JSON.
+fn options(py: Python<'_>, text: &str, allow_ambiguous_ids: bool) -> PyResult<IngestOptions> {
+    let read: IngestOptions = serde_json::from_str(text)
+        .map_err(|error| raised(py, &Explained::usage("options", error)))?;
+    Ok(IngestOptions { allow_ambiguous_ids, ..read })
 }
 
 /// Ingests files, or with `prepare` only opens the plan.
@@ -90,20 +92,23 @@ fn ingest(
     py: Python<'_>,
     experiment: &str,
     inputs: Vec<Input>,
-    names: (String, String, String, String),
+    chosen: &str,
     allow_ambiguous_ids: bool,
     memory: u64,
     tmpdir: Option<PathBuf>,
     jobs: Option<usize>,
     prepare: bool,
 ) -> PyResult<(String, Vec<String>)> {
-    let (inputs, options) = (files(inputs), options(names, allow_ambiguous_ids));
+    let (inputs, options) = (files(inputs), options(py, chosen, allow_ambiguous_ids)?);
     let resources = resources(memory, tmpdir);
-    run(py, jobs, |warnings| match prepare {
-        true => vacuole_ingest::prepare(experiment, &inputs, &options, &resources, warnings),
-        false => {
-            let whole = Shard::WHOLE;
-            vacuole_ingest::ingest(experiment, &inputs, &options, &resources, warnings, whole)
+    run(py, jobs, |warnings| {
+        let inputs = InputFile::expand(inputs)?;
+        match prepare {
+            true => vacuole_ingest::prepare(experiment, &inputs, &options, &resources, warnings),
+            false => {
+                let whole = Shard::WHOLE;
+                vacuole_ingest::ingest(experiment, &inputs, &options, &resources, warnings, whole)
+            }
         }
     })
 }

@@ -32,14 +32,20 @@ def ingest(
     layer: str = "data",
     obs_id_name: str = "obs_id",
     var_id_name: str = "var_id",
+    use_raw: bool = False,
+    keep_layers: Iterable[str] | None = None,
+    drop_layers: Iterable[str] = (),
+    rename_ids: bool = False,
+    schema_only: bool = False,
+    widen: bool = False,
     allow_ambiguous_ids: bool = False,
     memory: int = 512 << 20,
     tmpdir: StrPath | None = None,
     jobs: int | None = None,
 ) -> dict[str, Any]:
-    """Ingests H5AD files into a new experiment, as `vacuole ingest` does, and returns what that prints as JSON.
+    """Ingests H5AD files into an experiment, which is made where there is none, as `vacuole ingest` does, and returns what that prints as JSON.
 
-    `inputs` is a path or URI, or several; in the place of one may be a pair of it and the values of columns that are
+    `inputs` is a path, URI, folder or pattern, or several; in the place of one may be a pair of it and the values of columns that are
     added to `obs`. Interrupted, the same call goes on where it was; of an experiment that holds these inputs nothing is
     changed.
 
@@ -56,9 +62,20 @@ def ingest(
     for name, value in (("shards", shards), ("jobs", jobs)):
         if value is not None and value < 1:
             raise ValueError(f"{name}: expected at least 1, found {value}")
-    names = (measurement, layer, obs_id_name, var_id_name)
+    options = {
+        "measurement": measurement,
+        "layer": layer,
+        "obs_id_name": obs_id_name,
+        "var_id_name": var_id_name,
+        "use_raw": use_raw,
+        "keep_layers": None if keep_layers is None else list(keep_layers),
+        "drop_layers": list(drop_layers),
+        "rename_ids": rename_ids,
+        "schema_only": schema_only,
+        "widen": widen,
+    }
     limits = (memory, None if tmpdir is None else os.fspath(tmpdir), jobs)
-    arguments = (os.fspath(experiment), listed(inputs), names, allow_ambiguous_ids, *limits)
+    arguments = (os.fspath(experiment), listed(inputs), json.dumps(options), allow_ambiguous_ids, *limits)
     if executor is None:
         return told(_vacuole.ingest(*arguments, False))
     with Workers(executor) as workers:

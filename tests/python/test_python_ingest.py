@@ -115,10 +115,11 @@ def test_forked_pools(package, inputs, whole, tmp_path):
     assert differences(whole, tmp_path / "store", slices=0) == []
 
 
-def kill_one(signalled: list, pool: ProcessPoolExecutor, stop: threading.Event) -> None:
-    """Kills the first worker there is."""
-    while not stop.wait(0.01):
-        for pid in list(pool._processes or {}):
+def kill_one(signalled: list, pool: ProcessPoolExecutor, store: Path, stop: threading.Event) -> None:
+    """Kills a worker when the first fragments are there."""
+    while not stop.wait(0.002):
+        if (store / "ms").exists():
+            pid = next(iter(pool._processes))
             os.kill(pid, signal.SIGKILL)
             signalled.append(pid)
             return
@@ -128,7 +129,7 @@ def test_a_worker_is_killed(package, inputs, whole, tmp_path):
     """A pool that has lost a process takes no more work: another takes its place."""
     signalled, stop = [], threading.Event()
     with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
-        killer = threading.Thread(target=kill_one, args=(signalled, pool, stop))
+        killer = threading.Thread(target=kill_one, args=(signalled, pool, tmp_path / "store", stop))
         killer.start()
         done = package.ingest(tmp_path / "store", inputs, executor=pool, shards=6)
         stop.set()

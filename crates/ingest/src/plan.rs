@@ -229,7 +229,6 @@ impl Plan {
         }
         store.put(&self.record_path(), &private::encode(private::PLAN, self))?;
         store.flush()?;
-        self.remove_records(store)?;
         unfinished()?;
         for entry in left {
             let path = vacuole_store::join(&temporary, &entry.name);
@@ -238,17 +237,19 @@ impl Plan {
                 false => store.remove(&path)?,
             }
         }
-        for folder in [private::path(DONE), temporary] {
+        self.remove_records(store)?;
+        Ok(store.remove(&private::path(private::OPEN_PLAN))?)
+    }
+
+    /// Removes the records of units, and folders that only they and temporary files were in. In a bucket there are none.
+    pub(crate) fn remove_records(&self, store: &dyn Store) -> Result<()> {
+        store.remove_folder(&self.records())?;
+        for folder in [DONE, "tmp"].map(private::path) {
             if !store.is_far() && store.list(&folder)?.is_empty() {
                 store.remove_folder(&folder)?;
             }
         }
-        Ok(store.remove(&private::path(private::OPEN_PLAN))?)
-    }
-
-    /// Removes the records of units.
-    pub(crate) fn remove_records(&self, store: &dyn Store) -> Result<()> {
-        Ok(store.remove_folder(&self.records())?)
+        Ok(())
     }
 
     /// Removes the open plan and what is known of its units.

@@ -114,11 +114,13 @@ pub(crate) fn write_share(
     let (plan, store) = (units.plan, units.store);
     let mut touched = Vec::new();
     let written = units.write(&mut touched).and_then(|share| inputs_are_same().map(|()| share));
-    // Whatever went wrong, it may be because another has finished.
-    let standing = match (plan.standing(&**store), &written) {
-        (Ok(standing), _) => standing,
-        (Err(_), Err(_)) => Standing::Open,
-        (Err(error), Ok(_)) => return Err(error),
+    let standing = match &written {
+        Ok(_) => plan.standing(&**store)?,
+        // Whatever went wrong, it may be because another has finished, or is about to remove the plan.
+        Err(_) => match plan.is_finished(&**store) {
+            Ok(true) => Standing::Finished,
+            _ => plan.standing(&**store).unwrap_or(Standing::Open),
+        },
     };
     if standing != Standing::Open {
         take_back(plan, store, &touched, standing)?;
@@ -183,10 +185,7 @@ fn take_back(
             remove_empty(&**store, &folder)?;
         }
     }
-    match standing {
-        Standing::Gone => remove_empty(&**store, &vacuole_soma::private::path("tmp/file")),
-        _ => Ok(()),
-    }
+    remove_empty(&**store, &vacuole_soma::private::path("tmp"))
 }
 
 /// Removes the folders that a folder was in, as far as they are empty. In a bucket there are none.

@@ -7,11 +7,15 @@ use std::sync::Arc;
 
 use arrow_array::builder::LargeStringBuilder;
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, make_array};
+use arrow_array::types::{Float32Type, Float64Type, Int32Type};
+use arrow_array::{
+    Array, ArrayRef, DictionaryArray, Float32Array, Float64Array, Int32Array, make_array,
+};
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
+use arrow_select::take::take;
 
+use super::placed::Placement;
 use super::{Chosen, DenseArray, natural};
 use crate::hdf5::{Group, Node, integers};
 use crate::model::{Column, ColumnEncoding};
@@ -36,6 +40,11 @@ enum Source {
     },
     /// "0", "1" and so on: the index that AnnData makes up where none is stored.
     Numbered(u64),
+    /// The column of a part, for all cells. Those that the part does not have are null, or NaN where it holds floats.
+    Placed {
+        column: Box<StoredColumn>,
+        placement: Arc<Placement>,
+    },
     /// What another format holds in a form of its own; categorical where there are categories.
     Foreign {
         values: Arc<dyn ForeignValues>,
@@ -77,6 +86,11 @@ impl StoredColumn {
         let categories = natural::categories(&found).map(|found| Arc::new(found) as ArrayRef);
         let (length, data_type) = (found.len() as u64, found.data_type().clone());
         Ok(Self(Source::Foreign { values, length, data_type, categories }))
+    }
+
+    /// The column of a part, for all cells.
+    pub(super) fn placed(self, placement: &Arc<Placement>) -> Self {
+        Self(Source::Placed { column: Box::new(self), placement: Arc::clone(placement) })
     }
 
     /// Strings of another format that are an index.
@@ -170,6 +184,7 @@ impl StoredColumn {
             Source::Categorical { codes, .. } => codes.n_rows(),
             Source::Nullable { values, .. } => values.n_rows(),
             Source::Numbered(length) | Source::Foreign { length, .. } => *length,
+            Source::Placed { placement, .. } => placement.n_cells(),
         }
     }
 
@@ -195,6 +210,17 @@ impl StoredColumn {
             }
             Source::Foreign { data_type: DataType::LargeUtf8, .. } => ColumnEncoding::String,
             Source::Foreign { .. } => ColumnEncoding::Plain,
+            Source::Placed { column, placement } if placement.lacks_any() => {
+                match (column.encoding(), column.data_type()) {
+                    (ColumnEncoding::String, _) => ColumnEncoding::NullableString,
+                    (ColumnEncoding::Plain, DataType::Boolean) => ColumnEncoding::NullableBoolean,
+                    (ColumnEncoding::Plain, found) if found.is_integer() => {
+                        ColumnEncoding::NullableInteger
+                    }
+                    (other, _) => other,
+                }
+            }
+            Source::Placed { column, .. } => column.encoding(),
         }
     }
 
@@ -215,6 +241,7 @@ impl StoredColumn {
                 DataType::Dictionary(Box::new(DataType::Int32), Box::new(data_type.clone()))
             }
             Source::Foreign { data_type, .. } => data_type.clone(),
+            Source::Placed { column, .. } => column.data_type(),
         }
     }
 
@@ -228,6 +255,7 @@ impl StoredColumn {
                 Some(array.len() as u64)
             }
             Source::Foreign { categories: Some(categories), .. } => Some(categories.len() as u64),
+            Source::Placed { column, .. } => column.category_count(),
             _ => None,
         }
     }
@@ -284,6 +312,14 @@ impl StoredColumn {
                 rows.positions().for_each(|row| strings.append_value(row.to_string()));
                 Arc::new(strings.finish())
             }
+            Source::Placed { column, placement } => {
+                let (wanted, places) = placement.places(rows);
+                let values = take(&column.read_chosen(&wanted)?.values, &places, None);
+                let values = values.map_err(|error| {
+                    Error::corrupt("rows cannot be put in order").caused_by(error)
+                })?;
+                nan_for_null(values)
+            }
             Source::Foreign { values, length, categories, .. } => {
                 let values = values.read()?;
                 if values.len() as u64 != *length {
@@ -324,6 +360,21 @@ fn check_codes(codes: &DenseArray) -> Result<()> {
         "expected codes of categories, found {}",
         codes.data_type()
     ))))
+}
+
+/// NaN for the nulls of floats; other values as they are.
+fn nan_for_null(values: ArrayRef) -> ArrayRef {
+    if let Some(floats) = values.as_primitive_opt::<Float32Type>() {
+        return Arc::new(
+            floats.iter().map(|v| Some(v.unwrap_or(f32::NAN))).collect::<Float32Array>(),
+        );
+    }
+    if let Some(floats) = values.as_primitive_opt::<Float64Type>() {
+        return Arc::new(
+            floats.iter().map(|v| Some(v.unwrap_or(f64::NAN))).collect::<Float64Array>(),
+        );
+    }
+    values
 }
 
 /// Strings as keys of categories, which have all of them.

@@ -161,6 +161,18 @@ impl Frame {
         )
     }
 
+    /// The same frame with more columns, before those that it has.
+    pub(super) fn with_columns_before(&self, more: Vec<(String, StoredColumn)>) -> Result<Self> {
+        if more.is_empty() {
+            return Ok(self.clone());
+        }
+        let state = &self.0;
+        let own = state.schema.columns.iter().zip(&state.columns);
+        let own = own.map(|(schema, column)| (schema.name.clone(), column.clone()));
+        let columns = more.into_iter().chain(own).collect();
+        Self::new(&state.path, state.schema.index_name.clone(), state.index.clone(), columns)
+    }
+
     /// The path inside the file.
     pub fn path(&self) -> &str {
         &self.0.path

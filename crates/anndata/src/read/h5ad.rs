@@ -1,5 +1,6 @@
 //! An H5AD file: the parts of an AnnData.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -126,11 +127,7 @@ impl H5ad {
     fn open_mudata(file: &File, root: Group) -> Result<Self> {
         let obs = open_axis(&root, "obs", &[], None)?;
         let var = open_axis(&root, "var", &[], None)?;
-        let in_all = |modality: &str, column: &str| {
-            let all = &obs.schema().columns;
-            let prefixed = format!("{modality}:{column}");
-            all.iter().any(|there| there.name == column || there.name == prefixed)
-        };
+        let pulled = RefCell::new(Vec::new());
         let open = |modality: &str,
                     group: Group,
                     placement: &dyn Fn(u64) -> Result<Option<Arc<Placement>>>| {
@@ -140,12 +137,16 @@ impl H5ad {
             if let Some(placement) = &placement {
                 state.x = state.x.map(|x| placement.matrix(&x));
             }
-            let own = state.obs.schema().columns.iter().map(|column| column.name.as_str());
-            let unread = own.filter(|column| !in_all(modality, column));
-            let unread = unread.map(|column| format!("obs/{column}")).collect();
-            State { obs: obs.clone(), placement, unread, ..state }.checked()
+            pulled.borrow_mut().extend(mudata::pulled(
+                modality,
+                &state.obs,
+                placement.as_ref(),
+                &obs,
+            )?);
+            State { obs: obs.clone(), placement, ..state }.checked()
         };
         let modalities = mudata::modalities(&root, obs.n_rows(), open)?;
+        let obs = obs.with_columns_before(pulled.into_inner())?;
         let (name, format) = (file.name().to_owned(), Format::MuData);
         let file = Some(file.clone());
         let (x, rest, legacy_uns, placement) = (None, None, None, None);
@@ -320,8 +321,7 @@ impl H5ad {
         self.0.placement.as_ref().map_or(self.n_obs(), |part| part.n_rows())
     }
 
-    /// What a MuData or a modality has and is not read: what is of all modalities together, and columns of a modality's
-    /// own `obs` that the `obs` of all has not.
+    /// What a MuData has for all modalities together besides `obs`, and is not read.
     pub fn unread(&self) -> &[String] {
         &self.0.unread
     }

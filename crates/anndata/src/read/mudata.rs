@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::placed::Placement;
-use super::{DenseArray, H5ad};
+use super::{DenseArray, Frame, H5ad, StoredColumn};
 use crate::hdf5::{Group, Node, integers};
 use crate::{Error, Result};
 
@@ -54,6 +54,32 @@ pub(super) fn modalities(
         Ok((name.clone(), open(&name, group, &placement)?))
     };
     names.into_iter().map(modality).collect()
+}
+
+/// The columns of a modality's own `obs` that the `obs` of all has not, named after both: mudata before 0.4 leaves them out
+/// when it writes a file, and puts them there, before the others, when it reads one.
+pub(super) fn pulled(
+    modality: &str,
+    own: &Frame,
+    placement: Option<&Arc<Placement>>,
+    all: &Frame,
+) -> Result<Vec<(String, StoredColumn)>> {
+    let mut found = Vec::new();
+    for schema in &own.schema().columns {
+        let name = format!("{modality}:{}", schema.name);
+        if all.stored_column(&name).is_some() {
+            continue;
+        }
+        let column = own.require(&schema.name)?.clone();
+        found.push((
+            name,
+            match placement {
+                Some(placement) => column.placed(placement),
+                None => column,
+            },
+        ));
+    }
+    Ok(found)
 }
 
 /// What is of all modalities together, but for the marks of which cells each has.

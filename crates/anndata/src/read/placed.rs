@@ -8,7 +8,7 @@ use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, BooleanArray, UInt64Array, new_empty_array};
+use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array, UInt64Array, new_empty_array};
 use arrow_buffer::ScalarBuffer;
 use arrow_schema::DataType;
 use arrow_select::concat::concat;
@@ -73,9 +73,30 @@ impl Placement {
         Ok(Some(Arc::new(Self { rows, cells })))
     }
 
+    /// How many cells there are.
+    pub(super) fn n_cells(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
     /// How many rows the part has.
     pub(super) fn n_rows(&self) -> u64 {
         self.cells.len() as u64
+    }
+
+    /// Whether there are cells that the part does not have.
+    pub(super) fn lacks_any(&self) -> bool {
+        self.rows.len() > self.cells.len()
+    }
+
+    /// For each chosen cell the place of its row among the rows to read, which are given first; null where the part does
+    /// not have it.
+    pub(super) fn places(&self, cells: &Chosen) -> (Chosen, UInt32Array) {
+        let rows = || cells.positions().map(|cell| self.rows.get(cell as usize).copied());
+        let mut wanted: Vec<u32> = rows().flatten().filter(|&row| row != ABSENT).collect();
+        wanted.sort_unstable();
+        let ranges = wanted.iter().map(|&row| u64::from(row)..u64::from(row) + 1);
+        let place = |row: Option<u32>| wanted.binary_search(&row?).ok().map(|at| at as u32);
+        (Chosen::from_ranges(ranges), rows().map(place).collect())
     }
 
     /// A matrix by rows of the part as one by cells.

@@ -8,10 +8,7 @@ use super::*;
 use crate::ErrorKind;
 
 fn text_of(bytes: &[u8]) -> Text {
-    Text::new(Part {
-        name: "matrix.mtx".to_owned(),
-        source: Arc::<[u8]>::from(bytes) as Arc<dyn ByteSource>,
-    })
+    Text::new(Part { name: "matrix.mtx".to_owned(), source: Arc::new(Arc::<[u8]>::from(bytes)) })
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

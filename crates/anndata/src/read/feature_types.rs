@@ -379,7 +379,8 @@ mod tests {
                 let columns: Vec<u32> = wanted.iter().map(|&e| places[indices[e as usize] as usize].column).collect();
                 prop_assert_eq!(&part.read_indices(range.clone()).unwrap()[..], columns);
                 let data: Float32Array = wanted.iter().map(|&e| Some(e as f32)).collect();
-                prop_assert_eq!(part.read_data(range).unwrap().as_primitive(), &data);
+                let read = part.read_data(range).unwrap();
+                prop_assert_eq!(read.as_primitive(), &data);
                 prop_assert!(part.read_data(0..here.len() as u64 + 1).is_err());
             }
         }

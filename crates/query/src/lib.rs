@@ -12,6 +12,7 @@ mod source;
 mod store_source;
 mod tree;
 mod uns;
+mod values;
 
 pub use axis::AxisSelection;
 pub use error::{Error, Result};
@@ -20,3 +21,4 @@ pub use export::{ExportOptions, ExportSummary, write_experiment};
 pub use slice::{SliceOptions, SliceSummary, write_slice};
 pub use source::Source;
 pub use tree::{Column, Node, tree};
+pub use values::{Axis, Values};

@@ -1,6 +1,7 @@
 //! What is in a SOMA object: the tree that `show` prints.
 
 use serde::Serialize;
+use vacuole_soma::summary::Summary;
 use vacuole_soma::{Array, Object};
 
 use crate::error::Result;
@@ -56,26 +57,27 @@ pub struct Node {
 pub fn tree(object: &Object) -> Result<Node> {
     let store = &**object.store();
     vacuole_soma::expect(store, &vacuole_soma::folders_below(store, object.path())?)?;
-    node(object, String::new())
+    node(object, String::new(), &Summary::find(store))
 }
 
-fn node(object: &Object, name: String) -> Result<Node> {
+fn node(object: &Object, name: String, summary: &Summary) -> Result<Node> {
     let mut node = Node { name, soma_type: object.soma_type().to_string(), ..Node::default() };
     if !object.is_group() {
-        describe(&object.array()?, &mut node)?;
+        describe(&object.array()?, summary, &mut node)?;
         return Ok(node);
     }
     for name in object.member_names()? {
         let member = object.expect_member(&name)?;
-        node.members.push(self::node(&member, name)?);
+        node.members.push(self::node(&member, name, summary)?);
     }
     Ok(node)
 }
 
-fn describe(array: &Array, node: &mut Node) -> Result<()> {
+fn describe(array: &Array, summary: &Summary, node: &mut Node) -> Result<()> {
     node.shape = array.shape();
     if array.is_sparse() {
-        node.count = Some(array.count()?);
+        let kept = summary.of(array).map(|kept| kept.count);
+        node.count = Some(kept.map_or_else(|| array.count(), Ok)?);
     }
     node.fragments = Some(array.fragment_names().count());
     node.bytes = Some(array.stored_bytes());

@@ -11,6 +11,8 @@ pub mod layout;
 mod object;
 pub mod opening;
 pub mod private;
+pub mod summary;
+pub mod value_counts;
 pub mod value_filter;
 mod verify;
 

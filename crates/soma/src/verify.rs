@@ -11,6 +11,7 @@ use crate::array::{COMMIT_FOLDER, FRAGMENT_FOLDER, METADATA_FOLDER, read_commits
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::Object;
 use crate::private::{self, Digests, FileDigest};
+use crate::summary;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -98,6 +99,15 @@ fn compare_digests(store: &dyn Store, root: &str, report: &mut VerifyReport) -> 
             }
         }
         documents.insert(kind, names);
+    }
+    let summary = join(root, &private::path(summary::SUMMARY));
+    if store.size(&summary)?.is_some() {
+        report.files += 1;
+        let read = store.read(&summary).map_err(Error::from);
+        let read = read.and_then(|bytes| summary::decode(&store.display(&summary), &bytes));
+        if let Err(error) = read {
+            report.fault(error);
+        }
     }
     demand_documents(store, root, &documents, report)
 }

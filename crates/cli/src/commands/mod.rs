@@ -6,6 +6,7 @@ pub(crate) mod export;
 pub(crate) mod ingest;
 pub(crate) mod query;
 pub(crate) mod show;
+pub(crate) mod values;
 pub(crate) mod verify;
 
 use std::ops::RangeInclusive;

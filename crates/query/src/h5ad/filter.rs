@@ -14,7 +14,7 @@ use vacuole_soma::value_filter::ValueFilter;
 use crate::error::{Error, Result};
 
 /// How many rows are looked at at a time.
-const ROWS: u64 = 1 << 19;
+pub(super) const ROWS: u64 = 1 << 19;
 
 /// The rows that `filter` finds, of which only the columns it names are read. The ids go by the name of the index
 /// and by `usual_id`, where no column has that name.
@@ -49,7 +49,7 @@ pub(super) fn select(frame: &Frame, usual_id: &str, filter: Option<&str>) -> Res
 }
 
 /// The ids and the columns, as filters see them.
-fn schema(frame: &Frame, usual_id: &str) -> Schema {
+pub(super) fn schema(frame: &Frame, usual_id: &str) -> Schema {
     let found = frame.schema();
     let mut ids: Vec<&str> = found.index_name.as_deref().into_iter().collect();
     if !ids.contains(&usual_id) {
@@ -77,7 +77,7 @@ fn comparable_type(stored: &DataType) -> DataType {
 }
 
 /// Values of the type that [`comparable_type`] gives.
-fn comparable(values: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn comparable(values: &ArrayRef) -> Result<ArrayRef> {
     match values.as_dictionary_opt::<Int32Type>() {
         Some(codes) if *codes.values().data_type() == DataType::Float16 => {
             Ok(Arc::new(codes.with_values(widened(codes.values()))))

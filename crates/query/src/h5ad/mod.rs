@@ -10,6 +10,7 @@ mod frame;
 mod show;
 mod slice;
 mod sparse;
+mod values;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::store_source::StoreSource;
 
 pub use self::show::show;
 pub use self::slice::{FileSliceOptions, FileSliceSummary, write_file_slice};
+pub use self::values::{values_of_obs, values_of_var};
 
 /// The H5AD file at a path or URI, the file of 10x Genomics, or on disk the Matrix Market folder; `None` where there is none and no other file either: it may be an experiment,
 /// which is a folder. Of an object far away blocks are kept, since each read takes a

@@ -25,6 +25,7 @@ pub use selection::Selection;
 pub use sparse::{SparseRead, SparseReadOptions};
 
 use crate::error::{Error, InObject, Result};
+use crate::private;
 use fragment::Fragment;
 
 /// The folders of an array.
@@ -208,14 +209,20 @@ impl Array {
         })
     }
 
-    /// How many cells can be read: from metadata where every fragment stands alone, else by reading.
-    pub fn count(&self) -> Result<u64> {
-        let alone = self.deletes.is_empty()
+    /// How many cells can be read, where every fragment stands alone, so that metadata say it.
+    pub fn count_by_metadata(&self) -> Option<u64> {
+        let alone = self.is_sparse()
+            && self.deletes.is_empty()
             && !self.needs_merge()
             && self.fragments.iter().all(|f| !f.metadata.footer.has_delete_metadata)
             && self.fragments.iter().all(|f| self.is_inside_current_domain(f));
-        if alone {
-            return Ok(self.stored_cells());
+        alone.then(|| self.stored_cells())
+    }
+
+    /// How many cells can be read: from metadata where every fragment stands alone, else by reading.
+    pub fn count(&self) -> Result<u64> {
+        if let Some(cells) = self.count_by_metadata() {
+            return Ok(cells);
         }
         let dimensions = self.schema.dimensions.iter().map(|d| d.name.as_str());
         let columns: Vec<&str> = dimensions.collect();
@@ -234,6 +241,23 @@ impl Array {
     /// What an error or a message calls it.
     pub fn display(&self) -> String {
         self.store.display(&self.path)
+    }
+
+    /// Its path in its store.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// A digest of the names of its schema, fragments and deletes, which is another once anything is written to it.
+    pub fn state(&self) -> String {
+        let mut names = format!("{}\n", self.schema_name);
+        for fragment in &self.fragments {
+            names.push_str(&format!("{}\n", fragment.name));
+        }
+        for delete in &self.deletes {
+            names.push_str(&format!("{}\n", delete.marker));
+        }
+        private::digest(names.as_bytes())
     }
 
     fn is_inside_current_domain(&self, fragment: &Fragment) -> bool {

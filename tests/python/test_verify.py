@@ -86,7 +86,9 @@ def test_cut_or_longer_files(store, vacuole):
 def test_missing_files(store, vacuole, tmp_path):
     """Each file of the experiment, our own documents and empty files too."""
     missed = []
-    for path in sorted(p for p in store.rglob("*") if p.is_file()):
+    # Without what is counted again when asked for, nothing is missing.
+    expected = [p for p in store.rglob("*") if p.is_file() and p.name != "summary.json"]
+    for path in sorted(expected):
         away = shutil.move(path, tmp_path / "away")
         done = vacuole.run("verify", store)
         if done.returncode == 0:

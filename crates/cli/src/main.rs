@@ -48,6 +48,8 @@ enum Command {
     Query(commands::query::Arguments),
     Export(commands::export::Arguments),
     Verify(commands::verify::Arguments),
+    Consolidate(commands::consolidate::Arguments),
+    Vacuum(commands::vacuum::Arguments),
     Bucket(commands::bucket::Arguments),
 }
 
@@ -70,6 +72,8 @@ fn main() -> std::process::ExitCode {
         Command::Query(arguments) => commands::query::run(arguments, &output),
         Command::Export(arguments) => commands::export::run(arguments, &output),
         Command::Verify(arguments) => commands::verify::run(arguments, &output),
+        Command::Consolidate(arguments) => commands::consolidate::run(arguments, &output),
+        Command::Vacuum(arguments) => commands::vacuum::run(arguments, &output),
         Command::Bucket(arguments) => commands::bucket::run(arguments, &output),
     };
     match done {

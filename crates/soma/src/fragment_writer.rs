@@ -33,6 +33,17 @@ impl<'a> FragmentSink<'a> {
         Self::new(store, array, name, writer)
     }
 
+    /// A fragment of a sparse array whose cells have times of their own.
+    pub fn timed(
+        store: &'a dyn Store,
+        array: &str,
+        schema: &'a ArraySchema,
+        schema_name: &str,
+        name: &TimestampedName,
+    ) -> Self {
+        Self::new(store, array, name, FragmentWriter::timed(schema, schema_name))
+    }
+
     /// A fragment that covers a region of a dense array.
     pub fn dense(
         store: &'a dyn Store,

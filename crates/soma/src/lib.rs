@@ -4,6 +4,7 @@ pub mod ahead;
 pub mod anndata_record;
 pub mod array;
 mod condition;
+pub mod consolidate;
 pub mod create;
 mod error;
 mod fragment_writer;

@@ -251,6 +251,25 @@ impl Object {
     }
 }
 
+/// A member in the folder of its group; others have no path in this store.
+pub(crate) fn own_member(group: &Object, name: &str) -> Result<Option<Object>> {
+    if !group.is_group() {
+        return Ok(None);
+    }
+    let found = group.members()?;
+    match found.iter().find(|member| member_name(member) == name) {
+        Some(member) if member.relative => group.member(name),
+        _ => Ok(None),
+    }
+}
+
+/// The members in the folder of their group.
+pub(crate) fn own_members(group: &Object) -> Result<Vec<Object>> {
+    let names = group.member_names()?;
+    let found = names.iter().map(|name| own_member(group, name));
+    Ok(found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
 /// Says to a store that the objects at these paths will be opened, so that what that takes is fetched at once. Paths
 /// at which there is no object do no harm.
 ///

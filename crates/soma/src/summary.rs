@@ -13,7 +13,7 @@ use vacuole_store::Store;
 use crate::array::Array;
 use crate::error::Result;
 use crate::layout::JOIN_ID;
-use crate::object::{Object, SomaType};
+use crate::object::{Object, SomaType, own_member, own_members};
 use crate::private;
 use crate::value_counts::{ColumnSummary, Counter, Limits};
 use crate::{Error, SparseReadOptions};
@@ -139,7 +139,6 @@ pub fn keep(store: &Arc<dyn Store>) -> Result<bool> {
 ///
 /// # Errors
 /// Those of writing.
-#[allow(dead_code, reason = "for consolidation")]
 pub(crate) fn carry_over(
     store: &dyn Store,
     states: &BTreeMap<String, (String, String)>,
@@ -156,24 +155,6 @@ pub(crate) fn carry_over(
         store.put(&private::path(SUMMARY), &private::encode(KIND, &summary))?;
     }
     Ok(())
-}
-
-/// Members that are elsewhere have no path in this store.
-fn own_member(group: &Object, name: &str) -> Result<Option<Object>> {
-    if !group.is_group() {
-        return Ok(None);
-    }
-    let found = group.members()?;
-    match found.iter().find(|member| crate::member_name(member) == name) {
-        Some(member) if member.relative => group.member(name),
-        _ => Ok(None),
-    }
-}
-
-fn own_members(group: &Object) -> Result<Vec<Object>> {
-    let names = group.member_names()?;
-    let found = names.iter().map(|name| own_member(group, name));
-    Ok(found.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// Counts the rows of a data frame, and the values of its columns.

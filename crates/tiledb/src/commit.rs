@@ -117,6 +117,14 @@ pub fn consolidated_commits<'a>(
         .into_bytes()
 }
 
+/// The paths in the lines of a consolidated commits file, as they stand there.
+///
+/// # Errors
+/// [`Corrupt`](crate::ErrorKind::Corrupt) where it cannot be taken apart.
+pub fn committed_lines(bytes: &[u8]) -> Result<Vec<String>> {
+    Ok(consolidated(bytes)?.into_iter().map(|entry| entry.path).collect())
+}
+
 struct Entry<'a> {
     path: String,
     content: Option<&'a [u8]>,

@@ -17,7 +17,7 @@ pub mod metadata;
 pub mod schema;
 mod timestamps;
 
-pub use commit::{Commits, DeleteCommit, consolidated_commits, needs_contents};
+pub use commit::{Commits, DeleteCommit, committed_lines, consolidated_commits, needs_contents};
 pub use condition::{Comparison, Condition};
 pub use datatype::{Datatype, Numeric};
 pub use error::{Error, ErrorKind, Result};

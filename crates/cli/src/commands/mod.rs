@@ -1,11 +1,13 @@
 //! One file for each subcommand: its arguments, and what it does.
 
 pub(crate) mod bucket;
+pub(crate) mod consolidate;
 pub(crate) mod count;
 pub(crate) mod export;
 pub(crate) mod ingest;
 pub(crate) mod query;
 pub(crate) mod show;
+pub(crate) mod vacuum;
 pub(crate) mod values;
 pub(crate) mod verify;
 

@@ -90,6 +90,30 @@ impl Fragment {
         Ok(Self { name: name.clone(), schema: Arc::clone(schema), metadata, folder })
     }
 
+    /// Whether it may hold several versions of a cell.
+    pub(super) fn may_hold_versions(&self) -> bool {
+        self.metadata.footer.has_timestamps && !self.name.uuid.starts_with(super::APART)
+    }
+
+    /// The most bytes that the cells of one of its tiles take up.
+    pub(crate) fn largest_tile(&self) -> u64 {
+        let cells = self.metadata.tile_cells(0);
+        let fields = self.metadata.stored_fields(&self.schema);
+        let bytes = fields.map(|(field, number)| {
+            let fixed = match field {
+                _ if self.is_var(field) => 8,
+                Field::Attribute(index) => {
+                    self.schema.attributes.get(index).map_or(0, |a| a.cell_size() as u64)
+                }
+                _ => 8,
+            };
+            let var = self.metadata.fields.get(number).map_or(&[][..], |f| &f.var_sizes);
+            let var = var.iter().copied().max().unwrap_or(0);
+            cells * (fixed + u64::from(self.is_nullable(field))) + var
+        });
+        bytes.sum()
+    }
+
     /// The bytes that its data files take up.
     pub(crate) fn stored_bytes(&self) -> u64 {
         let footer = &self.metadata.footer;

@@ -26,7 +26,7 @@ pub use sparse::{SparseRead, SparseReadOptions};
 
 use crate::error::{Error, InObject, Result};
 use crate::private;
-use fragment::Fragment;
+pub(crate) use fragment::{Fragment, RawCells};
 
 /// The folders of an array.
 pub(crate) const SCHEMA_FOLDER: &str = "__schema";
@@ -34,6 +34,10 @@ pub(crate) const ENUMERATION_FOLDER: &str = "__schema/__enumerations";
 pub(crate) const COMMIT_FOLDER: &str = "__commits";
 pub(crate) const FRAGMENT_FOLDER: &str = "__fragments";
 pub(crate) const METADATA_FOLDER: &str = "__meta";
+
+/// What the unique part of the name of a fragment begins with that this program has joined of fragments none of which
+/// has a cell of another. It has times of cells, and no cell twice all the same.
+pub(crate) const APART: &str = "apart-";
 
 /// A delete: cells written at `at` or before stay only where `keep` holds.
 #[derive(Clone, Debug)]
@@ -243,6 +247,21 @@ impl Array {
         self.store.display(&self.path)
     }
 
+    /// The store it is in.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Its committed fragments, oldest first.
+    pub(crate) fn fragments(&self) -> &[Arc<Fragment>] {
+        &self.fragments
+    }
+
+    /// Its deletes.
+    pub(crate) fn deletes(&self) -> &[Delete] {
+        &self.deletes
+    }
+
     /// Its path in its store.
     pub fn path(&self) -> &str {
         &self.path
@@ -269,6 +288,27 @@ impl Array {
             both == *current
         })
     }
+}
+
+/// Whether no cell can be in these fragments twice.
+pub(crate) fn are_apart(fragments: &[Arc<Fragment>]) -> bool {
+    if fragments.iter().any(|fragment| fragment.may_hold_versions()) {
+        return false;
+    }
+    let used = |fragment: &Arc<Fragment>| fragment.metadata.footer.non_empty_domain.clone();
+    let mut used: Vec<Vec<Range>> = fragments.iter().filter_map(used).collect();
+    // Only those can touch whose ranges of the first dimension do; most arrays are written from end to end.
+    let first = |ranges: &[Range]| ranges.first().and_then(Range::as_signed);
+    used.sort_by_key(|ranges| first(ranges));
+    used.iter().enumerate().all(|(index, left)| {
+        let end = first(left).map(|(_, end)| end);
+        let near = used
+            .iter()
+            .skip(index + 1)
+            .take_while(|right| end.zip(first(right)).is_none_or(|(end, (start, _))| start <= end));
+        let mut near = near;
+        near.all(|right| !left.iter().zip(right).all(|(left, right)| left.intersects(right)))
+    })
 }
 
 /// Reads every schema, and says which is in force at time `at`: the last by name among those that are old

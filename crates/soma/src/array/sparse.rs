@@ -144,23 +144,7 @@ impl Array {
 
     /// Whether the same cell can be in it more than once.
     pub(super) fn needs_merge(&self) -> bool {
-        if self.schema.allows_duplicates {
-            return false;
-        }
-        let consolidated = |f: &Arc<Fragment>| f.metadata.footer.has_timestamps;
-        if self.fragments.iter().any(consolidated) {
-            return true;
-        }
-        let used: Vec<&Vec<Range>> = self
-            .fragments
-            .iter()
-            .filter_map(|fragment| fragment.metadata.footer.non_empty_domain.as_ref())
-            .collect();
-        used.iter().enumerate().any(|(index, left)| {
-            used.iter().skip(index + 1).any(|right| {
-                left.iter().zip(right.iter()).all(|(left, right)| left.intersects(right))
-            })
-        })
+        !self.schema.allows_duplicates && !super::are_apart(&self.fragments)
     }
 
     fn read_plan(&self, options: &SparseReadOptions) -> Result<ReadPlan> {

@@ -33,7 +33,7 @@ pub struct EncodedField {
     pub(super) statistics: FieldStatistics,
 }
 
-/// One tile, encoded: attributes, then dimensions where the array is sparse.
+/// One tile, encoded: attributes, then dimensions where the array is sparse, then times where cells have their own.
 #[derive(Clone, Debug)]
 pub struct EncodedTile {
     /// Its fields.
@@ -60,6 +60,25 @@ pub fn encode_dense_tile(
     }
     let inside = cells_inside(schema, region, tile)?;
     encode(schema, space_tile_cells(schema)?, attributes, &[], inside.as_deref())
+}
+
+/// As [`encode_tile`], for a fragment of cells written at different times: `times` has, for each cell, when that was, as
+/// u64 milliseconds since 1970. Of cells with the same coordinates the newest comes first.
+///
+/// # Errors
+/// As of [`encode_tile`].
+pub fn encode_timed_tile(
+    schema: &ArraySchema,
+    cells: u64,
+    attributes: &[FieldData<'_>],
+    dimensions: &[FieldData<'_>],
+    times: &FieldData<'_>,
+) -> Result<EncodedTile> {
+    let mut tile = encode(schema, cells, attributes, dimensions, None)?;
+    let kind = FieldKind::TIMES;
+    check("timestamps", &kind, cells, times, false)?;
+    tile.fields.push(encode_field(schema, &kind, &schema.coordinate_filters, times, None)?);
+    Ok(tile)
 }
 
 /// Filters the `cells` cells of one tile and computes its statistics.

@@ -15,7 +15,9 @@ mod statistics;
 mod tests;
 mod writer;
 
-pub use encode::{EncodedField, EncodedTile, FieldData, encode_dense_tile, encode_tile};
+pub use encode::{
+    EncodedField, EncodedTile, FieldData, encode_dense_tile, encode_tile, encode_timed_tile,
+};
 pub use footer::Footer;
 pub use metadata::{FieldTiles, FragmentMetadata};
 pub use rtree::{FANOUT, RTree};

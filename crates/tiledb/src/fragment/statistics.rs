@@ -45,6 +45,15 @@ impl FieldKind {
         }
     }
 
+    /// When cells were written. They have what attributes have (libtiledb).
+    pub(super) const TIMES: Self = Self {
+        datatype: Datatype::UInt64,
+        cell_size: 8,
+        var: false,
+        has_min_max: true,
+        has_sum: true,
+    };
+
     pub(super) fn of_dimension(datatype: Datatype, var: bool) -> Self {
         let has_sum = !var && is_plain(datatype);
         Self { datatype, cell_size: datatype.size(), var, has_min_max: false, has_sum }

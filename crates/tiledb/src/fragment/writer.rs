@@ -49,10 +49,33 @@ struct FieldProgress {
     tiles: Vec<FieldStatistics>,
 }
 
+impl FieldProgress {
+    fn new(field: Field, kind: FieldKind, nullable: bool) -> Self {
+        Self {
+            field,
+            kind,
+            nullable,
+            sizes: [0; 3],
+            offsets: Vec::new(),
+            var_offsets: Vec::new(),
+            var_sizes: Vec::new(),
+            validity_offsets: Vec::new(),
+            tiles: Vec::new(),
+        }
+    }
+}
+
 impl<'a> FragmentWriter<'a> {
     /// A fragment of cells anywhere in a sparse array.
     pub fn sparse(schema: &'a ArraySchema, schema_name: impl Into<String>) -> Self {
         Self::new(schema, schema_name.into(), None)
+    }
+
+    /// As [`sparse`](Self::sparse), of cells that have times of their own.
+    pub fn timed(schema: &'a ArraySchema, schema_name: impl Into<String>) -> Self {
+        let mut writer = Self::sparse(schema, schema_name);
+        writer.fields.push(FieldProgress::new(Field::Timestamps, FieldKind::TIMES, false));
+        writer
     }
 
     /// A fragment that covers `region` of a dense array, whose tiles are whole space tiles in tile order.
@@ -74,18 +97,9 @@ impl<'a> FragmentWriter<'a> {
         });
         let stored_dimensions =
             dimensions.take(if dense.is_none() { schema.dimensions.len() } else { 0 });
-        let fields =
-            attributes.chain(stored_dimensions).map(|(field, kind, nullable)| FieldProgress {
-                field,
-                kind,
-                nullable,
-                sizes: [0; 3],
-                offsets: Vec::new(),
-                var_offsets: Vec::new(),
-                var_sizes: Vec::new(),
-                validity_offsets: Vec::new(),
-                tiles: Vec::new(),
-            });
+        let fields = attributes
+            .chain(stored_dimensions)
+            .map(|(field, kind, nullable)| FieldProgress::new(field, kind, nullable));
         let full_tile = match dense {
             Some(_) => space_tile_cells(schema).unwrap_or(0),
             None => schema.capacity,
@@ -184,10 +198,11 @@ impl<'a> FragmentWriter<'a> {
                 )));
             }
         }
-        let count = Footer::fields(self.schema, false, false);
+        let timed = self.fields.iter().any(|progress| progress.field == Field::Timestamps);
+        let count = Footer::fields(self.schema, timed, false);
         let mut by_number: Vec<Option<&FieldProgress>> = vec![None; count];
         for progress in &self.fields {
-            by_number[progress.field.index(self.schema, false)] = Some(progress);
+            by_number[progress.field.index(self.schema, timed)] = Some(progress);
         }
         let non_empty_domain = match &self.dense {
             Some(region) => region.clone(),
@@ -228,7 +243,7 @@ impl<'a> FragmentWriter<'a> {
             non_empty_domain: Some(non_empty_domain),
             sparse_tiles: if dense { 0 } else { self.tiles },
             last_tile_cells: self.last_cells,
-            has_timestamps: false,
+            has_timestamps: timed,
             has_delete_metadata: false,
             file_sizes: sizes(0),
             var_file_sizes: sizes(1),

@@ -1,0 +1,190 @@
+//! Joined arrays of small tiles against what they held before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_schema::DataType;
+use proptest::prelude::*;
+use vacuole_store::MemoryStore;
+use vacuole_tiledb::FORMAT_VERSION;
+use vacuole_tiledb::fragment::{FieldData, encode_tile};
+use vacuole_tiledb::schema::{ArraySchema, Extent};
+
+use super::*;
+use crate::create::{WriteStamp, commit, create_array, object_metadata};
+use crate::layout::sparse_nd_array;
+use crate::object::SomaType;
+use crate::{Array, SparseReadOptions};
+
+/// Cells of one write, by coordinates.
+type Cells = BTreeMap<(i64, i64), i32>;
+
+fn schema(extent: i64, capacity: u64) -> ArraySchema {
+    let mut schema = sparse_nd_array(&DataType::Int32, &[40, 40]).unwrap();
+    for dimension in &mut schema.dimensions {
+        dimension.extent = Some(Extent::Signed(extent));
+    }
+    ArraySchema { capacity, ..schema }
+}
+
+fn bytes<const N: usize>(values: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
+    values.flatten().collect()
+}
+
+fn field(data: &[u8]) -> FieldData<'_> {
+    FieldData { data, ..FieldData::default() }
+}
+
+/// An array of these writes, each with its time.
+fn array_of(schema: &ArraySchema, extent: i64, writes: &[(u64, Cells)]) -> Arc<dyn Store> {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let stamp = WriteStamp { at: 1, uuid: "s".to_owned() };
+    let metadata = object_metadata(SomaType::SparseNdArray);
+    create_array(&*store, "", schema, &[], &metadata, &stamp).unwrap();
+    let schema_name = stamp.structure_name().to_string();
+    let mut names = Vec::new();
+    for (number, (at, cells)) in writes.iter().enumerate() {
+        let name = TimestampedName::new(*at, format!("w{number}"), Some(FORMAT_VERSION));
+        let mut sink = FragmentSink::sparse(&*store, "", schema, &schema_name, &name);
+        let mut ordered: Vec<_> = cells.iter().collect();
+        ordered.sort_by_key(|((x, y), _)| (x / extent, y / extent, *x, *y));
+        for tile in ordered.chunks(schema.capacity as usize) {
+            let values = bytes(tile.iter().map(|(_, value)| value.to_le_bytes()));
+            let rows = bytes(tile.iter().map(|((x, _), _)| x.to_le_bytes()));
+            let columns = bytes(tile.iter().map(|((_, y), _)| y.to_le_bytes()));
+            let coordinates = [field(&rows), field(&columns)];
+            let count = tile.len() as u64;
+            sink.push(encode_tile(schema, count, &[field(&values)], &coordinates).unwrap())
+                .unwrap();
+        }
+        sink.finish().unwrap();
+        names.push(name);
+    }
+    commit(&*store, "", &names, &stamp).unwrap();
+    store
+}
+
+fn cells(store: &Arc<dyn Store>) -> Cells {
+    let array = Array::open(Arc::clone(store), "", u64::MAX).unwrap();
+    assert!(array.verify().1.is_empty());
+    let read: RecordBatch = array.read_sparse_all(&SparseReadOptions::default()).unwrap();
+    let [x, y] = [0, 1].map(|at| read.column(at).as_primitive::<Int64Type>().values().clone());
+    let values = read.column(2).as_primitive::<Int32Type>().values().clone();
+    let found: Vec<_> = x.iter().zip(&y).zip(&values).map(|((x, y), v)| ((*x, *y), *v)).collect();
+    let map: Cells = found.iter().copied().collect();
+    assert_eq!(map.len(), found.len(), "a cell is there twice");
+    map
+}
+
+fn any_cells() -> impl Strategy<Value = Cells> {
+    proptest::collection::btree_map((0i64..12, 0i64..12), any::<i32>(), 1..25)
+}
+
+fn join_with(store: &Arc<dyn Store>, memory: u64) -> JoinedArray {
+    let root = Object::open(Arc::clone(store), "", u64::MAX).unwrap();
+    let options = Options { memory, dry_run: false, only_small: false };
+    consolidate(&root, &options).unwrap().arrays.remove(0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn the_newest_cells_are_read_before_and_after(
+        writes in proptest::collection::vec(any_cells(), 2..6),
+        extent in 1i64..7, capacity in 1u64..9, tight: bool, twice: bool,
+    ) {
+        let writes: Vec<_> = (10..).step_by(10).zip(writes).collect();
+        let schema = schema(extent, capacity);
+        let store = array_of(&schema, extent, &writes);
+        let expected: Cells = writes.iter().flat_map(|(_, cells)| cells.clone()).collect();
+        prop_assert_eq!(&cells(&store), &expected);
+        let report = join_with(&store, if tight { 1 } else { 1 << 20 });
+        prop_assert!(tight || report.fragments_after == 1);
+        prop_assert!(report.fragments_after < writes.len());
+        prop_assert_eq!(&cells(&store), &expected);
+        if twice && report.fragments_after > 1 {
+            join_with(&store, 1 << 20);
+            prop_assert_eq!(&cells(&store), &expected);
+        }
+        let root = Object::open(Arc::clone(&store), "", u64::MAX).unwrap();
+        vacuum(&root, false).unwrap();
+        prop_assert_eq!(&cells(&store), &expected);
+        let left: BTreeSet<String> =
+            store.list(FRAGMENT_FOLDER).unwrap().into_iter().map(|entry| entry.name).collect();
+        let array = root.array().unwrap();
+        prop_assert_eq!(left, array.fragment_names().map(ToString::to_string).collect());
+        prop_assert!(store.list(COMMIT_FOLDER).unwrap().iter().all(|e| !e.name.ends_with(".vac")));
+    }
+
+    #[test]
+    fn cells_of_one_time_are_there_once(
+        writes in proptest::collection::vec(any_cells(), 2..5), extent in 1i64..7, capacity in 1u64..9,
+    ) {
+        let writes: Vec<_> = writes.into_iter().map(|cells| (10, cells)).collect();
+        let store = array_of(&schema(extent, capacity), extent, &writes);
+        let before = cells(&store);
+        let report = join_with(&store, 1 << 20);
+        let name = report.joined.keys().next().unwrap();
+        prop_assert!(name.starts_with("__10_10_"), "{}", name);
+        prop_assert_eq!(cells(&store), before);
+        let array = Array::open(store, "", u64::MAX).unwrap();
+        // Readers trust that without times of their own, no cell is there twice.
+        prop_assert_eq!(array.count_by_metadata(), Some(array.stored_cells()));
+    }
+}
+
+/// Where no fragment has cells of another, what is joined says so in its name, and counting takes no reading.
+#[test]
+fn what_lay_apart_is_known_to_have_no_versions() {
+    let write = |first: i64| (first..first + 3).map(|x| ((x, 1), 7)).collect::<Cells>();
+    let writes = [(10, write(0)), (20, write(3)), (30, write(6))];
+    let store = array_of(&schema(4, 2), 4, &writes);
+    let report = join_with(&store, 1 << 20);
+    assert!(report.joined.keys().all(|name| name.starts_with("__10_30_apart-")), "{report:?}");
+    let array = Array::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    assert_eq!(array.count_by_metadata(), Some(9));
+    // Once something is written over it, it has.
+    let name = TimestampedName::new(40, "over", Some(FORMAT_VERSION));
+    let mut sink = FragmentSink::sparse(&*store, "", array.schema(), array.schema_name(), &name);
+    let coordinate = 1i64.to_le_bytes();
+    let coordinates = [field(&coordinate), field(&coordinate)];
+    let tile = encode_tile(array.schema(), 1, &[field(&[5, 0, 0, 0])], &coordinates).unwrap();
+    sink.push(tile).unwrap();
+    sink.finish().unwrap();
+    store.put(&commit_file(&array, &name, "wrt"), &[]).unwrap();
+    assert_eq!(cells(&store).get(&(1, 1)), Some(&5));
+    let report = join_with(&store, 1 << 20);
+    assert!(report.joined.keys().all(|name| name.starts_with("__10_40_merged-")), "{report:?}");
+    assert_eq!(cells(&store).get(&(1, 1)), Some(&5));
+    let root = Object::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    let removed = vacuum(&root, false).unwrap().arrays.remove(0).removed;
+    assert_eq!(removed.len(), 5, "{removed:?}");
+    assert_eq!(cells(&store).len(), 9);
+}
+
+#[test]
+fn only_many_small_fragments_are_joined_after_an_ingest() {
+    let write = |x: i64, cells: i64| (0..cells).map(|y| ((x, y), 7)).collect::<Cells>();
+    let small: Vec<_> = (0..9).map(|x| (10, write(x, 2))).collect();
+    let large = (10, write(20, 8));
+    for (count, after) in [(8, 9), (9, 2)] {
+        let writes = [&small[..count], std::slice::from_ref(&large)].concat();
+        let store = array_of(&schema(5, 8), 5, &writes);
+        let expected = cells(&store);
+        after_ingest(&store, 1 << 20).unwrap();
+        let array = Array::open(Arc::clone(&store), "", u64::MAX).unwrap();
+        assert_eq!(array.fragment_names().count(), after);
+        assert_eq!(cells(&store), expected);
+    }
+}
+
+#[test]
+fn many_small_fragments_are_worth_it_and_few_or_large_ones_not() {
+    assert!(worth_consolidating(&[10; 9], 100));
+    assert!(!worth_consolidating(&[10; 8], 100));
+    assert!(!worth_consolidating(&[50; 100], 100));
+    assert!(worth_consolidating(&[&[1000; 5][..], &[49; 9]].concat(), 100));
+}

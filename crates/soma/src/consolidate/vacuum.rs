@@ -1,0 +1,146 @@
+//! Removing fragments that joined ones stand for, whoever joined them.
+//!
+//! Each file `.vac` under `__commits` lists what its fragment stands for. A fragment is first made uncommitted (its line of
+//! a consolidated commits file ignored, its `.wrt` removed), and then its folder goes: killed anywhere in between, readers
+//! see what they saw, and the `.vac`, which goes last, lets the next run go on.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use vacuole_store::{Store, join};
+use vacuole_tiledb::{FORMAT_VERSION, TimestampedName};
+
+use super::walk;
+use crate::array::{COMMIT_FOLDER, FRAGMENT_FOLDER, read_commits};
+use crate::error::{InObject, Result};
+use crate::object::Object;
+
+/// What was removed of an array, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VacuumedArray {
+    /// Its path, from where the walk began.
+    pub array: String,
+    /// Fragments that nothing reads any more.
+    pub removed: Vec<String>,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why files were left as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+}
+
+/// What a vacuum did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VacuumReport {
+    /// Arrays that had anything to remove.
+    pub arrays: Vec<VacuumedArray>,
+}
+
+/// Removes what joined fragments stand for, of an array, or of all arrays of a group that are in its folder. Readers that
+/// opened an array before the joined fragment was there cannot go on.
+///
+/// # Errors
+/// Those of listing, reading and removing; the next call goes on.
+pub fn vacuum(root: &Object, dry_run: bool) -> Result<VacuumReport> {
+    let mut report = VacuumReport::default();
+    walk(root, &mut |object| {
+        let found = vacuum_array(&**object.store(), object.path(), dry_run)?;
+        report.arrays.extend(found);
+        Ok(())
+    })?;
+    Ok(report)
+}
+
+fn vacuum_array(store: &dyn Store, path: &str, dry_run: bool) -> Result<Option<VacuumedArray>> {
+    let folder = join(path, COMMIT_FOLDER);
+    let names: Vec<String> = store.list(&folder)?.into_iter().map(|entry| entry.name).collect();
+    let mut lists = Vec::new();
+    for file in names.iter().filter(|name| name.ends_with(".vac")) {
+        let stem = file.trim_end_matches(".vac");
+        let name = TimestampedName::parse(stem).in_object(store.display(&join(&folder, file)))?;
+        let text = store.read(&join(&folder, file))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let listed = text.lines().filter_map(|line| line.trim_end_matches('/').rsplit('/').next());
+        let listed: Vec<String> =
+            listed.filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        lists.push((name, file.clone(), listed));
+    }
+    if lists.is_empty() {
+        return Ok(None);
+    }
+    // What was joined of joined ones comes after them, since it lists them.
+    lists.sort_by_key(|(name, ..)| (name.end - name.start, name.clone()));
+    let mut report =
+        VacuumedArray { array: path.to_owned(), removed: Vec::new(), bytes: 0, left: Vec::new() };
+    let hidden: BTreeSet<&String> = lists.iter().flat_map(|(_, _, listed)| listed).collect();
+    let committed = read_commits(store, path, u64::MAX)?;
+    let mut seen: BTreeSet<String> = committed.fragments.iter().map(ToString::to_string).collect();
+    // Those that another list hides, and that are there: they stood for others before.
+    let stored = store.list(&join(path, FRAGMENT_FOLDER))?;
+    seen.extend(stored.iter().map(|entry| &entry.name).filter(|n| hidden.contains(n)).cloned());
+    let consolidated = Consolidated::read(store, &folder, &names)?;
+    for (name, file, listed) in &lists {
+        let present: Vec<&String> = listed
+            .iter()
+            .filter(|fragment| stored.iter().any(|entry| entry.name == **fragment))
+            .collect();
+        if !present.is_empty() && !seen.contains(&name.to_string()) {
+            // Without it, what is listed is all there is.
+            report.left.push(format!("{file}: the fragment that stands for others is not there"));
+            continue;
+        }
+        for fragment in &present {
+            let object = join(&join(path, FRAGMENT_FOLDER), fragment);
+            let files = store.list(&object)?;
+            report.bytes += files.iter().map(|file| file.size).sum::<u64>();
+            report.removed.push((*fragment).clone());
+        }
+        if dry_run {
+            continue;
+        }
+        let lines = consolidated.lines_of(listed);
+        if !lines.is_empty() {
+            let ignore = TimestampedName { version: Some(FORMAT_VERSION), ..name.clone() };
+            store.put(&join(&folder, &format!("{ignore}.ign")), lines.concat().as_bytes())?;
+            store.flush()?;
+        }
+        for fragment in listed {
+            store.remove(&join(&folder, &format!("{fragment}.wrt")))?;
+        }
+        store.flush()?;
+        for fragment in listed {
+            store.remove_folder(&join(&join(path, FRAGMENT_FOLDER), fragment))?;
+        }
+        store.flush()?;
+        store.remove(&join(&folder, file))?;
+    }
+    report.removed.sort();
+    report.removed.dedup();
+    Ok(Some(report))
+}
+
+/// The lines of consolidated commits files.
+struct Consolidated(Vec<String>);
+
+impl Consolidated {
+    fn read(store: &dyn Store, folder: &str, names: &[String]) -> Result<Self> {
+        let mut lines = Vec::new();
+        for file in names.iter().filter(|name| name.ends_with(".con")) {
+            let object = join(folder, file);
+            let found = vacuole_tiledb::committed_lines(&store.read(&object)?);
+            lines.extend(found.in_object(store.display(&object))?);
+        }
+        Ok(Self(lines))
+    }
+
+    /// The lines that commit any of these fragments, each as it is there: libtiledb compares whole lines.
+    fn lines_of(&self, fragments: &[String]) -> Vec<String> {
+        let fragments: BTreeSet<&str> = fragments.iter().map(String::as_str).collect();
+        let lines = self.0.iter().filter(|line| {
+            let name = line.rsplit('/').next().and_then(|name| name.strip_suffix(".wrt"));
+            name.is_some_and(|name| fragments.contains(name))
+        });
+        let lines: BTreeSet<String> = lines.map(|line| format!("{line}\n")).collect();
+        lines.into_iter().collect()
+    }
+}

@@ -165,21 +165,26 @@ impl Array {
     fn read_indexes(&self, places: &[&[u64]]) -> Result<Vec<FoundIndex>> {
         let Some(shards) = &self.state.metadata.shards else { return Ok(Vec::new()) };
         let length = shards.index_bytes().unwrap_or(u64::MAX);
-        let kept = || self.state.indexes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: Vec<FoundIndex> = Vec::with_capacity(places.len());
         for place in places {
             let shard: Vec<u64> =
                 place.iter().zip(&shards.counts).map(|(place, count)| place / count).collect();
             let index = match found.iter().rev().find(|(other, _)| *other == shard) {
                 Some((_, index)) => index.clone(),
-                None => match kept().get(&shard) {
-                    Some(index) => Some(index),
-                    None => self.read_index(&shard, length)?,
-                },
+                None => self.index(&shard, length)?,
             };
             found.push((shard, index));
         }
         Ok(found)
+    }
+
+    /// The index of the shard at `shard` of the grid of shards, which may be kept.
+    fn index(&self, shard: &[u64], length: u64) -> Result<Option<Arc<Index>>> {
+        let kept = self.state.indexes.lock().unwrap_or_else(PoisonError::into_inner).get(shard);
+        match kept {
+            Some(index) => Ok(Some(index)),
+            None => self.read_index(shard, length),
+        }
     }
 
     fn read_index(&self, shard: &[u64], length: u64) -> Result<Option<Arc<Index>>> {

@@ -24,6 +24,10 @@ fn main() -> Result {
         let text = format!("%%MatrixMarket matrix coordinate {field} general\n%\n3 2 2\n1 1 1\n3 2 2\n");
         put("matrix_market", text.as_bytes())?;
     }
+    for version in [2, 3] {
+        let path = crates.join(format!("anndata/tests/data/zarr_v{version}.json"));
+        put("zarr", &zarr_store(&fs::read(path)?)?)?;
+    }
     let arrays = crates.join("tiledb/tests/data/array");
     for array in ["sparse", "dense"] {
         stored("array_schema", &fs::read(arrays.join(array).join("schema"))?)?;
@@ -78,6 +82,26 @@ fn main() -> Result {
     pipelines()?;
     sparse_fragment()?;
     dense_fragment()
+}
+
+/// The objects of a store as pieces: keys and objects in turn.
+fn zarr_store(packed: &[u8]) -> Result<Vec<u8>> {
+    let all: BTreeMap<String, serde_json::Value> = serde_json::from_slice(packed)?;
+    let mut pieces = Vec::new();
+    for (key, value) in all {
+        let object = match value.as_str() {
+            Some(hex) => {
+                let two = hex.as_bytes().chunks(2).map(std::str::from_utf8);
+                two.map(|two| Ok(u8::from_str_radix(two?, 16)?)).collect::<Result<Vec<u8>>>()?
+            }
+            None => value.to_string().into_bytes(),
+        };
+        for piece in [key.as_bytes(), &object] {
+            pieces.extend(u16::try_from(piece.len())?.to_le_bytes());
+            pieces.extend_from_slice(piece);
+        }
+    }
+    Ok(pieces)
 }
 
 const ANSWERS: [&str; 5] = [

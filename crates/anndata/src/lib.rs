@@ -1,17 +1,20 @@
-//! H5AD files as an AnnData model: read lazily, written as a stream.
+//! H5AD files and Zarr stores as an AnnData model: read lazily, and H5AD written as a stream.
 //!
-//! [`H5ad`] opens a file, or any [`ByteSource`], and gives the parts of an AnnData as
+//! [`H5ad`] opens a file, or any [`ByteSource`], or a Zarr store in any [`ZarrSource`], and gives the parts of an AnnData as
 //! `anndata.read_h5ad` would: handles that read columns, rows and ranges of stored values when
 //! they are asked for. It opens 10x Genomics' HDF5 files as well, and [`mtx`] what is in Matrix Market form. [`model`] has the values in memory, and [`write`](mod@write) the way back.
 
 mod cached;
+mod container;
 mod error;
+mod grid;
 mod hdf5;
 pub mod model;
 pub mod mtx;
 mod read;
 mod source;
 pub mod write;
+mod zarr;
 
 pub use cached::CachedSource;
 pub use error::{Error, ErrorKind, Result};
@@ -20,3 +23,4 @@ pub use read::{
     StoredColumn, StoredRecords, Unsupported,
 };
 pub use source::{ByteSource, FileSource};
+pub use zarr::{ObjectRange, ZARR_MARKS, ZarrFolder, ZarrSource};

@@ -1,9 +1,9 @@
-//! What is ingested: a file on disk, an object of a bucket or of a web server, or the three files of a matrix.
+//! What is ingested: a file on disk, an object of a bucket or of a web server, the three files of a matrix, or a Zarr store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use vacuole_anndata::{ByteSource, CachedSource, H5ad};
+use vacuole_anndata::{ByteSource, CachedSource, H5ad, ZarrFolder};
 use vacuole_store::{ObjectState, Store, Uri};
 
 use crate::error::{Error, Result};
@@ -11,6 +11,7 @@ use crate::fingerprint::Fingerprint;
 use crate::in_list::InputFile;
 use crate::local_file::LocalFile;
 use crate::matrix_input::MatrixInput;
+use crate::zarr::{self, ZarrObjects};
 
 /// An H5AD file or another form of an AnnData, wherever it is.
 pub(crate) struct Input {
@@ -24,6 +25,8 @@ enum Place {
     File(Arc<LocalFile>),
     Object(ObjectSource),
     Matrix(MatrixInput),
+    ZarrFolder(PathBuf),
+    ZarrObjects(ZarrObjects, Uri),
 }
 
 impl Input {
@@ -45,12 +48,26 @@ impl Input {
             (Some((folder, path)), uri) => {
                 // Without what may be secret in a URL: names are kept in the experiment.
                 name = uri.to_string();
-                let store = vacuole_store::open_by_cache(&folder)?;
-                find_object(store, path)?
+                let zarr = || ZarrObjects::find(&uri);
+                match if zarr::is_named_so(&uri) { zarr()? } else { None } {
+                    Some(objects) => Place::ZarrObjects(objects, uri),
+                    None => {
+                        let store = vacuole_store::open_by_cache(&folder)?;
+                        match find_object(store, path) {
+                            Ok(place) => place,
+                            // No object, but perhaps many below its name.
+                            Err(error) => match zarr() {
+                                Ok(Some(objects)) => Place::ZarrObjects(objects, uri),
+                                _ => return Err(error),
+                            },
+                        }
+                    }
+                }
             }
             (None, uri) => {
                 let path = uri.as_local().unwrap_or(path).to_owned();
                 match MatrixInput::at_path(&path)? {
+                    _ if ZarrFolder::is_store(&path) => Place::ZarrFolder(path),
                     Some(matrix) => Place::Matrix(matrix),
                     None => Place::File(Arc::new(LocalFile::find(&path)?)),
                 }
@@ -81,6 +98,8 @@ impl Input {
             Place::File(file) => Fingerprint::of_file(file),
             Place::Object(source) => source.fingerprint(),
             Place::Matrix(matrix) => matrix.fingerprint(),
+            Place::ZarrFolder(path) => Fingerprint::of_folder(path),
+            Place::ZarrObjects(objects, _) => Ok(objects.fingerprint()),
         }
     }
 
@@ -90,6 +109,7 @@ impl Input {
             Place::File(_) => 0,
             Place::Object(_) => CachedSource::memory(CachedSource::LITTLE),
             Place::Matrix(matrix) => matrix.memory(),
+            Place::ZarrFolder(_) | Place::ZarrObjects(..) => H5ad::ZARR_MEMORY,
         }
     }
 
@@ -108,6 +128,10 @@ impl Input {
                 (H5ad::from_source(source, &name)?, vec![Held::Blocks(cached)])
             }
             Place::Matrix(matrix) => matrix.open(&name, &self.tmpdir)?,
+            Place::ZarrFolder(path) => (H5ad::open_zarr(path)?, Vec::new()),
+            Place::ZarrObjects(objects, _) => {
+                (H5ad::from_zarr(Arc::new(objects.clone()), &name)?, Vec::new())
+            }
         };
         Ok(OpenInput { name, file, obs_values, held })
     }
@@ -118,6 +142,8 @@ impl Input {
             Place::Object(source) => source.check_unchanged(&self.name),
             Place::File(file) => file.check_unchanged(),
             Place::Matrix(matrix) => matrix.check_unchanged(),
+            Place::ZarrFolder(_) => Ok(()),
+            Place::ZarrObjects(objects, uri) => objects.check_unchanged(uri),
         }
     }
 }

@@ -23,6 +23,7 @@ mod side_by_side;
 mod skipped;
 mod units;
 mod write;
+mod zarr;
 
 pub use abort::abort;
 pub use dry_run::{DryRun, New, plan_only};

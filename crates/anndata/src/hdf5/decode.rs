@@ -26,13 +26,26 @@ pub(crate) fn decode(
     bytes: MutableBuffer,
     count: usize,
 ) -> Result<ArrayRef> {
-    if count.checked_mul(element.size()) != Some(bytes.len()) {
-        return Err(Error::corrupt(format!(
-            "expected {count} elements of {} bytes, found {} bytes",
-            element.size(),
-            bytes.len()
-        )));
+    match element {
+        ElementType::VlenString { size } => {
+            check_length(element, &bytes, count)?;
+            vlen_strings(file, bytes.as_slice(), *size, count)
+        }
+        ElementType::Array { base, dims, .. } => {
+            check_length(element, &bytes, count)?;
+            decode(file, base, bytes, count.saturating_mul(each(dims)))
+        }
+        _ => decode_in_place(element, bytes, count),
     }
+}
+
+/// As [`decode`], of elements that lie in the bytes themselves, which strings of any length do not.
+pub(crate) fn decode_in_place(
+    element: &ElementType,
+    bytes: MutableBuffer,
+    count: usize,
+) -> Result<ArrayRef> {
+    check_length(element, &bytes, count)?;
     match element {
         ElementType::Bool => {
             let values = bytes.as_slice();
@@ -57,18 +70,40 @@ pub(crate) fn decode(
             }
             Ok(Arc::new(strings.finish()))
         }
-        ElementType::VlenString { size } => vlen_strings(file, bytes.as_slice(), *size, count),
-        ElementType::Array { base, dims, .. } => {
-            let each = dims.iter().map(|&dim| dim as usize).product::<usize>();
-            decode(file, base, bytes, count.saturating_mul(each))
+        ElementType::WideString { size, big_endian } => {
+            let mut strings = LargeStringBuilder::with_capacity(count, bytes.len() / 4);
+            for bytes in bytes.as_slice().chunks_exact((*size).max(1)) {
+                strings.append_value(wide(bytes, *big_endian)?);
+            }
+            Ok(Arc::new(strings.finish()))
         }
-        ElementType::Reference { .. }
+        ElementType::Array { base, dims, .. } => {
+            decode_in_place(base, bytes, count.saturating_mul(each(dims)))
+        }
+        ElementType::VlenString { .. }
+        | ElementType::Reference { .. }
         | ElementType::Compound { .. }
         | ElementType::Other { .. } => Err(match element.data_type() {
             Err(error) => error,
             Ok(found) => Error::unsupported(format!("{found} is not read")),
         }),
     }
+}
+
+fn check_length(element: &ElementType, bytes: &MutableBuffer, count: usize) -> Result<()> {
+    if count.checked_mul(element.size()) == Some(bytes.len()) {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "expected {count} elements of {} bytes, found {} bytes",
+        element.size(),
+        bytes.len()
+    )))
+}
+
+/// How many values an element of so many dimensions holds.
+fn each(dims: &[u64]) -> usize {
+    dims.iter().map(|&dim| dim as usize).product()
 }
 
 /// Numbers, with their bytes turned round where they are stored big-endian.
@@ -113,6 +148,22 @@ fn trim(bytes: &[u8], padding: StringPadding) -> &[u8] {
         }
     };
     bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes)
+}
+
+/// A string of characters of four bytes, without the zeros behind it.
+fn wide(bytes: &[u8], big_endian: bool) -> Result<String> {
+    let codes = bytes.chunks_exact(4).filter_map(|code| code.first_chunk::<4>());
+    let mut codes: Vec<u32> = codes
+        .map(|&code| if big_endian { u32::from_be_bytes(code) } else { u32::from_le_bytes(code) })
+        .collect();
+    let end = codes.iter().rposition(|&code| code != 0).map_or(0, |last| last + 1);
+    codes.truncate(end);
+    let character = |code: u32| {
+        char::from_u32(code).ok_or_else(|| {
+            Error::corrupt(format!("expected characters of Unicode, found the number {code:#x}"))
+        })
+    };
+    codes.into_iter().map(character).collect()
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str> {

@@ -22,7 +22,9 @@ pub(crate) enum ElementType {
     Complex { part: DataType, size: usize, big_endian: bool },
     /// Bytes up to the padding; `utf8` is whether the file says so.
     FixedString { size: usize, padding: StringPadding, utf8: bool },
-    /// A string in the global heap.
+    /// Characters of four bytes, as NumPy has them in memory, up to the padding of zeros. Only Zarr stores them.
+    WideString { size: usize, big_endian: bool },
+    /// A string of any length: in the global heap, or in the chunks of Zarr.
     VlenString { size: usize },
     /// The address of an object.
     Reference { size: usize },
@@ -106,6 +108,11 @@ impl ElementType {
         })
     }
 
+    /// Bytes of a string, padded with zeros as NumPy pads them.
+    pub(crate) fn padded_string(size: usize) -> Self {
+        Self::FixedString { size, padding: StringPadding::NullPad, utf8: false }
+    }
+
     /// The number of bytes of one element.
     pub(crate) fn size(&self) -> usize {
         match self {
@@ -113,6 +120,7 @@ impl ElementType {
             Self::Number { size, .. }
             | Self::Complex { size, .. }
             | Self::FixedString { size, .. }
+            | Self::WideString { size, .. }
             | Self::VlenString { size }
             | Self::Reference { size }
             | Self::Compound { size, .. }
@@ -127,7 +135,9 @@ impl ElementType {
             Self::Bool => Ok(DataType::Boolean),
             Self::Number { data_type, .. } => Ok(data_type.clone()),
             Self::Complex { part, .. } => Ok(complex(part)),
-            Self::FixedString { .. } | Self::VlenString { .. } => Ok(DataType::LargeUtf8),
+            Self::FixedString { .. } | Self::WideString { .. } | Self::VlenString { .. } => {
+                Ok(DataType::LargeUtf8)
+            }
             Self::Array { base, .. } => base.data_type(),
             Self::Reference { .. } => Err(Error::unsupported("arrays of references are not read")),
             Self::Compound { .. } => {

@@ -17,7 +17,7 @@ mod object;
 
 pub(crate) use attribute::Attributes;
 pub(crate) use dataset::Dataset;
-pub(crate) use decode::{decode, integers};
+pub(crate) use decode::{decode, decode_in_place, integers};
 pub(crate) use element_type::{ElementType, Field};
 pub(crate) use object::{Group, Node};
 

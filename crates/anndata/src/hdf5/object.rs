@@ -17,23 +17,6 @@ pub(crate) enum Node {
     Dataset(Dataset),
 }
 
-impl Node {
-    pub(crate) fn attributes(&self) -> &Attributes {
-        match self {
-            Self::Group(group) => group.attributes(),
-            Self::Dataset(dataset) => dataset.attributes(),
-        }
-    }
-
-    /// The path inside the file, without a leading `/`.
-    pub(crate) fn path(&self) -> &str {
-        match self {
-            Self::Group(group) => group.path(),
-            Self::Dataset(dataset) => dataset.path(),
-        }
-    }
-}
-
 /// Opens the object whose header is at `address`; `path` is how it was reached.
 pub(super) fn open(file: &File, address: u64, path: &str) -> Result<Node> {
     open_header(file, address, path).map_err(|error| error.in_element(path).in_file(file.name()))
@@ -105,23 +88,6 @@ impl Group {
     /// Soft links are followed inside the file.
     pub(crate) fn get(&self, path: &str) -> Result<Option<Node>> {
         link::resolve(self, path)
-    }
-
-    /// The member at `path`, which has to exist.
-    pub(crate) fn require(&self, path: &str) -> Result<Node> {
-        self.get(path)?.ok_or_else(|| {
-            self.locate(Error::corrupt(format!("expected a member {path:?}, found none")))
-        })
-    }
-
-    /// The dataset at `path`, which has to exist.
-    pub(crate) fn require_dataset(&self, path: &str) -> Result<Dataset> {
-        match self.require(path)? {
-            Node::Dataset(dataset) => Ok(dataset),
-            Node::Group(group) => {
-                Err(group.locate(Error::corrupt("expected a dataset, found a group")))
-            }
-        }
     }
 
     /// The object that an object reference in this file points to.

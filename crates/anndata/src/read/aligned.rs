@@ -1,7 +1,7 @@
 //! Dictionaries in the root: what is aligned to the axes, and what is not.
 
 use super::{Element, StoredRecords, element};
-use crate::hdf5::{ElementType, Group, Node};
+use crate::container::{ElementType, Group, Node};
 use crate::{Error, Result};
 
 /// The members of a dictionary in the root. Old files may store one as an array of records, a

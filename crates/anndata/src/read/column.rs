@@ -17,7 +17,7 @@ use arrow_select::take::take;
 
 use super::placed::Placement;
 use super::{Chosen, DenseArray, natural};
-use crate::hdf5::{Group, Node, integers};
+use crate::container::{Group, Node, integers};
 use crate::model::{Column, ColumnEncoding};
 use crate::{Error, Result};
 

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::Chosen;
 use super::chosen::Reach;
-use crate::hdf5::{Dataset, ElementType, Field};
+use crate::container::{Dataset, ElementType, Field};
 use crate::model::NdArray;
 use crate::{Error, ErrorKind, Result};
 

@@ -9,7 +9,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
 use super::{DenseArray, Frame, SparseMatrix, StoredColumn, StoredRecords};
-use crate::hdf5::{Dataset, ElementType, Group, Node};
+use crate::container::{Dataset, ElementType, Group, Node};
 use crate::model::{Scalar, SparseFormat, Value};
 use crate::{Error, ErrorKind, Result};
 

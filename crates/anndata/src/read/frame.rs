@@ -8,7 +8,7 @@ use arrow_array::ArrayRef;
 use super::element::{encoding, unknown};
 use super::index_text::index_text;
 use super::{Chosen, DenseArray, StoredColumn};
-use crate::hdf5::{Dataset, ElementType, Group, Node};
+use crate::container::{Dataset, ElementType, Group, Node};
 use crate::model::{Column, ColumnSchema, FrameSchema, Table};
 use crate::{Error, Result};
 

@@ -1,4 +1,4 @@
-//! An H5AD file: the parts of an AnnData.
+//! An H5AD file or a Zarr store: the parts of an AnnData.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -8,11 +8,12 @@ use super::aligned::{aligned, members, pairwise, shape_of, take_neighbors};
 use super::matrix::open_matrix;
 use super::placed::Placement;
 use super::{Element, Frame, Matrix, ReadOptions, SparseMatrix, element, legacy, mudata, tenx};
-use crate::hdf5::{File, Group, Node};
+use crate::container::{File, Group, Node};
 use crate::source::FileSource;
-use crate::{ByteSource, Error, ErrorKind, Result};
+use crate::zarr::{Store, ZarrFolder, ZarrSource};
+use crate::{ByteSource, Error, ErrorKind, Result, hdf5};
 
-/// An H5AD file, open for reading. Cloning it is cheap, and any thread may use it.
+/// An H5AD file or a Zarr store, open for reading. Cloning it is cheap, and any thread may use it.
 #[derive(Clone, Debug)]
 pub struct H5ad(Arc<State>);
 
@@ -20,7 +21,7 @@ pub struct H5ad(Arc<State>);
 struct State {
     /// What errors call the file.
     name: String,
-    /// None of formats that are not HDF5.
+    /// None of formats that are neither HDF5 nor Zarr.
     file: Option<File>,
     /// Where all but `X`, `obs` and `var` is; none of formats that have nothing else.
     rest: Option<Group>,
@@ -40,7 +41,7 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// An H5AD file.
+    /// An H5AD file, or a Zarr store.
     AnnData,
     /// A file of 10x Genomics in HDF5.
     TenX,
@@ -102,7 +103,47 @@ impl H5ad {
         name: &str,
         options: ReadOptions,
     ) -> Result<Self> {
-        let opened = File::open(source, name, options).and_then(|file| Self::open_root(&file));
+        let opened = hdf5::File::open(source, name, options);
+        let opened = opened.and_then(|file| Self::open_root(&File::Hdf5(file)));
+        opened.map_err(|error| error.in_file(name))
+    }
+
+    /// The most memory, in bytes, that reading a Zarr store takes besides what is read, as long as its chunks have less than
+    /// 16 MiB: chunks on their way of two arrays, and those that are kept for the next read.
+    pub const ZARR_MEMORY: u64 = 96 << 20;
+
+    /// Opens the Zarr store in the folder at `path`, as `adata.write_zarr` makes it.
+    ///
+    /// # Errors
+    ///
+    /// As of [`H5ad::from_zarr`].
+    pub fn open_zarr(path: &Path) -> Result<Self> {
+        Self::from_zarr(Arc::new(ZarrFolder::new(path)), &path.display().to_string())
+    }
+
+    /// Opens the Zarr store whose objects `source` gives, of version 2 or 3; errors call it `name`. Consolidated metadata
+    /// are used where there are any.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when it cannot be read, `NotH5ad` when it is no Zarr store or has no `obs`, and
+    /// `Corrupt` or `Unsupported` for what it holds.
+    pub fn from_zarr(source: Arc<dyn ZarrSource>, name: &str) -> Result<Self> {
+        Self::from_zarr_with(source, name, ReadOptions::default())
+    }
+
+    /// Opens the Zarr store whose objects `source` gives, with other limits than the usual ones.
+    ///
+    /// # Errors
+    ///
+    /// As of [`H5ad::from_zarr`].
+    pub fn from_zarr_with(
+        source: Arc<dyn ZarrSource>,
+        name: &str,
+        options: ReadOptions,
+    ) -> Result<Self> {
+        let opened = Store::open(source, name, options);
+        let opened = opened.and_then(|store| Self::open_root(&File::Zarr(store)));
         opened.map_err(|error| error.in_file(name))
     }
 
@@ -415,7 +456,8 @@ impl State {
             legacy_uns = Some(uns);
         }
         let [obs, var] = frames;
-        let (name, file) = (root.file().name().to_owned(), Some(root.file().clone()));
+        let file = root.file();
+        let (name, file) = (file.name().to_owned(), Some(file));
         let (format, rest) = (Format::AnnData, Some(root));
         let (placement, modalities, unread) = (None, Vec::new(), Vec::new());
         Ok(Self {

@@ -8,7 +8,7 @@ use arrow_array::{Array, ArrayRef, LargeStringArray};
 use arrow_schema::DataType;
 use arrow_select::take::take;
 
-use crate::hdf5::integers;
+use crate::container::integers;
 use crate::model::{Column, ColumnEncoding};
 use crate::{Error, Result};
 

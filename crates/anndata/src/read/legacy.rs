@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, Int64Array, LargeStringArray};
 
 use super::{Element, Frame, StoredColumn};
-use crate::hdf5::integers;
+use crate::container::integers;
 use crate::model::Scalar;
 use crate::{Error, Result};
 

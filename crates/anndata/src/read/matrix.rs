@@ -3,7 +3,7 @@
 use arrow_schema::DataType;
 
 use super::{DenseArray, Element, SparseMatrix, element};
-use crate::hdf5::Node;
+use crate::container::Node;
 use crate::{Error, Result};
 
 /// A matrix of observations by variables.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::placed::Placement;
 use super::{DenseArray, Frame, H5ad, StoredColumn};
-use crate::hdf5::{Group, Node, integers};
+use crate::container::{Group, Node, integers};
 use crate::{Error, Result};
 
 /// What the attribute `encoding-type` of the root is.

@@ -12,7 +12,7 @@ use arrow_schema::DataType;
 use arrow_select::concat::concat;
 
 use super::{Chosen, DenseArray};
-use crate::hdf5::{Group, integers};
+use crate::container::{Group, integers};
 use crate::model::{SparseArray, SparseFormat};
 use crate::{Error, ErrorKind, Result};
 

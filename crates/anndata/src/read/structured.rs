@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 
 use super::DenseArray;
-use crate::hdf5::{Dataset, ElementType};
+use crate::container::{Dataset, ElementType};
 use crate::model::{NdArray, StructuredArray};
 use crate::{Error, Result};
 

@@ -9,7 +9,7 @@ use arrow_array::{ArrayRef, BooleanArray, LargeStringArray};
 use arrow_schema::DataType;
 
 use super::{DenseArray, ForeignValues, Frame, SparseMatrix, StoredColumn};
-use crate::hdf5::{Dataset, ElementType, Group, Node, integers};
+use crate::container::{Dataset, ElementType, Group, Node, integers};
 use crate::{Error, Result};
 
 /// Members of `features` that become no column of their own.

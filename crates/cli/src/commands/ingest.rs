@@ -23,6 +23,7 @@ use crate::size;
   vacuole ingest atlas pbmc.h5ad
   vacuole ingest atlas donor1.h5ad donor2.h5ad donor3.h5ad
   vacuole ingest atlas filtered_feature_bc_matrix.h5 filtered_feature_bc_matrix/
+  vacuole ingest atlas pbmc.zarr s3://lab/donor2.zarr
   vacuole ingest s3://lab/atlas --in-list files.tsv
   vacuole ingest atlas 's3://lab/raw/**/*.h5ad' --skip-bad-inputs
   vacuole ingest atlas pbmc.h5ad --measurement RNA --layer raw_counts
@@ -43,7 +44,7 @@ pub(crate) struct Arguments {
     /// The experiment to make or to append to: a folder or a URI
     #[arg(required_unless_present = "plan")]
     experiment: Option<String>,
-    /// H5AD and MuData files, HDF5 files of 10x Genomics and Matrix Market folders, in the order of their cells;
+    /// H5AD and MuData files, HDF5 files of 10x Genomics, Matrix Market folders and Zarr stores, in the order of their cells;
     /// folders of H5AD files, and quoted patterns
     #[arg(required_unless_present_any = ["abort", "in_list", "plan"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,

@@ -15,7 +15,7 @@ mod values;
 use std::path::Path;
 use std::sync::Arc;
 
-use vacuole_anndata::{CachedSource, Chosen, Error as AnnDataError, Format, H5ad, mtx};
+use vacuole_anndata::{CachedSource, Chosen, Error as AnnDataError, Format, H5ad, ZarrFolder, mtx};
 use vacuole_store::Uri;
 
 use crate::error::Result;
@@ -25,7 +25,7 @@ pub use self::show::show;
 pub use self::slice::{FileSliceOptions, FileSliceSummary, write_file_slice};
 pub use self::values::{values_of_obs, values_of_var};
 
-/// The H5AD file at a path or URI, the file of 10x Genomics, or on disk the Matrix Market folder; `None` where there is none and no other file either: it may be an experiment,
+/// The H5AD file at a path or URI, the file of 10x Genomics, or on disk the Matrix Market folder or the Zarr store; `None` where there is none and no other file either: it may be an experiment,
 /// which is a folder. Of an object far away blocks are kept, since each read takes a
 /// round trip.
 ///
@@ -58,8 +58,11 @@ pub fn open(location: &str) -> Result<Option<H5ad>> {
     one_measurement(H5ad::from_source(Arc::new(source), &uri.to_string())?).map(Some)
 }
 
-/// The file on disk, or the matrix of a folder that is one of Matrix Market files.
+/// The file on disk, or the Zarr store or the matrix of a folder that is one of Matrix Market files.
 fn open_path(path: &Path) -> Result<Option<H5ad>> {
+    if ZarrFolder::is_store(path) {
+        return Ok(Some(H5ad::open_zarr(path)?));
+    }
     if let Some(paths) = mtx::paths_at(path)? {
         let [matrix, features, barcodes] = paths.each_ref().map(|path| mtx::Part::open(path));
         let parts = mtx::Parts { matrix: matrix?, features: features?, barcodes: barcodes? };

@@ -262,11 +262,6 @@ impl Array {
         &self.deletes
     }
 
-    /// Its path in its store.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
     /// A digest of the names of its schema, fragments and deletes, which is another once anything is written to it.
     pub fn state(&self) -> String {
         let mut names = format!("{}\n", self.schema_name);

@@ -13,7 +13,7 @@ use vacuole_tiledb::fragment::{FieldData, encode_tile};
 use vacuole_tiledb::schema::{ArraySchema, Extent};
 
 use super::*;
-use crate::create::{WriteStamp, commit, create_array, object_metadata};
+use crate::create::{WriteStamp, commit_path, create_array, object_metadata};
 use crate::layout::sparse_nd_array;
 use crate::object::SomaType;
 use crate::{Array, SparseReadOptions};
@@ -62,7 +62,8 @@ fn array_of(schema: &ArraySchema, extent: i64, writes: &[(u64, Cells)]) -> Arc<d
         sink.finish().unwrap();
         names.push(name);
     }
-    commit(&*store, "", &names, &stamp).unwrap();
+    let committed = vacuole_tiledb::consolidated_commits(&names);
+    store.put(&commit_path("", &stamp), &committed).unwrap();
     store
 }
 

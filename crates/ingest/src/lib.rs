@@ -1,6 +1,7 @@
 //! H5AD files into a SOMA experiment: planned, resumable, exactly once.
 
 mod abort;
+mod afterwards;
 mod commit;
 mod describe;
 mod destination;

@@ -18,6 +18,7 @@ use vacuole_soma::create::WriteStamp;
 use vacuole_store::{Store, Uri};
 
 use crate::abort::give_up;
+use crate::afterwards::afterwards;
 use crate::commit::Commit;
 use crate::describe::{Base, describe_all, describe_one};
 use crate::destination::{
@@ -107,6 +108,9 @@ pub(crate) fn run(
     let mut options = options.clone();
     loop {
         if let Some(done) = attempt(destination, inputs, &options, resources, progress, task)? {
+            if done.committed && task.shard.is_some() {
+                afterwards(&done, resources, progress);
+            }
             return Ok(done);
         }
         // What is planned now is the plan of others.

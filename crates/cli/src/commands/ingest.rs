@@ -9,8 +9,6 @@ use vacuole_ingest::{
     IngestOptions, IngestSummary, InputFile, New, PlanUri, Progress, Resources, Shard, abort,
     ingest, ingest_planned, leave_out_bad, plan_only, prepare,
 };
-use vacuole_soma::summary;
-use vacuole_store::Uri;
 
 use crate::error::CliError;
 use crate::output::{Output, bytes};
@@ -159,7 +157,6 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
     if let Some(plan) = &arguments.plan {
         let summary = ingest_planned(plan, &resources, &progress, shard)?;
-        keep_summary(&summary, &progress);
         progress.clear();
         output.result(&summary, || told(&summary, "the inputs", shard));
         return Ok(());
@@ -222,7 +219,6 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         return Ok(());
     }
     let summary = ingest(experiment, &inputs, &options, &resources, &progress, shard)?;
-    keep_summary(&summary, &progress);
     progress.clear();
     let named = match summary.inputs {
         all if all == inputs.len() => named,
@@ -271,23 +267,6 @@ fn told(summary: &IngestSummary, named: &str, shard: Shard) -> String {
     format!(
         "{experiment}: {n_obs} cells x {n_var} genes of {named}{appended}, {stored} stored{before}"
     )
-}
-
-/// Counts what `show` and `values` tell, so that they need not. The experiment is complete without it.
-fn keep_summary(done: &IngestSummary, progress: &Bars<'_>) {
-    if !done.committed && !done.unchanged {
-        return;
-    }
-    progress.begin("counting values", 0);
-    let kept = Uri::parse(&done.experiment)
-        .and_then(|uri| vacuole_store::open(&uri))
-        .map_err(vacuole_soma::Error::from)
-        .and_then(|store| summary::keep(&store));
-    if let Err(error) = kept {
-        progress.warn(&format!(
-            "counts of values are not kept, and will be made when asked for: {error}"
-        ));
-    }
 }
 
 /// A number of bytes, as `256MiB`; no less than an ingest can keep to.

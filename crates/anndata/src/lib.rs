@@ -19,8 +19,8 @@ mod zarr;
 pub use cached::CachedSource;
 pub use error::{Error, ErrorKind, Result};
 pub use read::{
-    Chosen, DenseArray, Element, Format, Frame, H5ad, Matrix, Raw, ReadOptions, SparseMatrix,
-    StoredColumn, StoredRecords, Unsupported,
+    Chosen, DenseArray, Element, Format, Frame, H5ad, Matrix, Placement, Raw, ReadOptions,
+    SparseMatrix, StoredColumn, StoredRecords, Unsupported,
 };
 pub use source::{ByteSource, FileSource};
 pub use zarr::{ObjectRange, ZARR_MARKS, ZarrFolder, ZarrSource};

@@ -17,6 +17,9 @@ pub struct IngestOptions {
     pub obs_id_name: String,
     /// The column that an index of `var` without a name becomes.
     pub var_id_name: String,
+    /// What becomes of cells whose ids are another file's, or the experiment's, too.
+    #[serde(default)]
+    pub same_ids: SameIdsPolicy,
     /// Takes the raw counts in the place of X.
     #[serde(default)]
     pub use_raw: bool,
@@ -60,6 +63,7 @@ impl Default for IngestOptions {
             layer: "data".to_owned(),
             obs_id_name: "obs_id".to_owned(),
             var_id_name: "var_id".to_owned(),
+            same_ids: SameIdsPolicy::Error,
             use_raw: false,
             keep_layers: None,
             drop_layers: Vec::new(),
@@ -70,6 +74,21 @@ impl Default for IngestOptions {
             allow_ambiguous_ids: false,
         }
     }
+}
+
+/// What becomes of cells whose ids are another file's, or the experiment's, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SameIdsPolicy {
+    /// They are refused.
+    #[default]
+    Error,
+    /// The first one stays, the others are left out.
+    KeepFirst,
+    /// The others get other ids, with `-1`, `-2` and so on behind.
+    Suffix,
+    /// They are the same cells: what is measured of them, in other layers or measurements, goes to the first one's join id.
+    Match,
 }
 
 /// What an ingest may take of the machine. It does not change what is stored.

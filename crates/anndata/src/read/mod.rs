@@ -28,6 +28,7 @@ pub use frame::Frame;
 pub use h5ad::{Format, H5ad, Raw};
 pub use matrix::Matrix;
 pub use options::ReadOptions;
+pub use placed::Placement;
 pub(crate) use sparse::ForeignMatrix;
 pub use sparse::SparseMatrix;
 pub use structured::StoredRecords;

@@ -27,7 +27,7 @@ const DENSE_BYTES: u64 = 8 << 20;
 
 /// Which row of a part each cell is.
 #[derive(Debug)]
-pub(super) struct Placement {
+pub struct Placement {
     /// By cell; [`ABSENT`] where the part does not have it.
     rows: Vec<u32>,
     /// By row of the part.
@@ -35,6 +35,33 @@ pub(super) struct Placement {
 }
 
 impl Placement {
+    /// Takes the row of each cell; none for cells that the part does not have. Rows that no cell is are left out.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a row that is not among the `count` of the part, or that is there twice.
+    pub fn of_rows(rows: &[Option<u32>], count: u64) -> Result<Arc<Self>> {
+        let mut cells = vec![ABSENT; count as usize];
+        for (cell, row) in (0..).zip(rows) {
+            let Some(row) = *row else { continue };
+            match cells.get_mut(row as usize) {
+                Some(place) if *place == ABSENT => *place = cell,
+                _ => {
+                    let message =
+                        format!("expected each of {count} rows once at the most, found {row}");
+                    return Err(Error::invalid(message));
+                }
+            }
+        }
+        let rows = rows.iter().map(|row| row.unwrap_or(ABSENT)).collect();
+        Ok(Arc::new(Self { rows, cells }))
+    }
+
+    /// Whether rows are left out, which only matrices by rows can be read without.
+    fn drops_any(&self) -> bool {
+        self.cells.contains(&ABSENT)
+    }
+
     /// Takes a row for each cell, counted from 1, and 0 for cells that are not among the `count` rows. None where every
     /// cell is the row of its own number.
     pub(super) fn new(map: &[u64], count: u64) -> Result<Option<Arc<Self>>> {
@@ -97,6 +124,14 @@ impl Placement {
         let ranges = wanted.iter().map(|&row| u64::from(row)..u64::from(row) + 1);
         let place = |row: Option<u32>| wanted.binary_search(&row?).ok().map(|at| at as u32);
         (Chosen::from_ranges(ranges), rows().map(place).collect())
+    }
+
+    /// A matrix by rows of the part as one by cells, as [`Placement::matrix`]; none for one by columns of which rows are left
+    /// out.
+    pub fn arranged(self: &Arc<Self>, matrix: &Matrix) -> Option<Matrix> {
+        let by_columns =
+            matches!(matrix, Matrix::Sparse(inner) if inner.format() == SparseFormat::Csc);
+        (!by_columns || !self.drops_any()).then(|| self.matrix(matrix))
     }
 
     /// A matrix by rows of the part as one by cells.
@@ -263,7 +298,7 @@ impl ForeignMatrix for PlacedRows {
     }
 
     fn nnz(&self) -> Result<u64> {
-        self.inner.nnz()
+        Ok(self.starts()?.own.last().copied().unwrap_or(0))
     }
 
     fn indptr(&self) -> Result<Vec<u64>> {

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::ProgressBar;
 use serde_json::json;
 use vacuole_ingest::{
-    IngestOptions, IngestSummary, InputFile, New, PlanUri, Progress, Resources, Shard, abort,
-    ingest, ingest_planned, leave_out_bad, plan_only, prepare,
+    IngestOptions, IngestSummary, InputFile, New, PlanUri, Progress, Resources, SameIdsPolicy,
+    Shard, abort, ingest, ingest_planned, leave_out_bad, plan_only, prepare,
 };
 
 use crate::error::CliError;
@@ -61,6 +61,9 @@ pub(crate) struct Arguments {
     /// The column that an index of var without a name becomes
     #[arg(long, default_value = "var_id")]
     var_id_name: String,
+    /// What becomes of cells whose ids another file, or the experiment, has too
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "error")]
+    same_ids: SameIds,
     /// Take the raw counts in the place of X
     #[arg(long)]
     use_raw: bool,
@@ -118,6 +121,30 @@ pub(crate) struct Arguments {
     abort: bool,
 }
 
+/// What becomes of cells whose ids are there already.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum SameIds {
+    /// Refuse them
+    Error,
+    /// Leave all but the first out
+    KeepFirst,
+    /// Give them other ids, with -1, -2 and so on behind
+    Suffix,
+    /// Take them for the same cells, with other layers or measurements
+    Match,
+}
+
+impl From<SameIds> for SameIdsPolicy {
+    fn from(chosen: SameIds) -> Self {
+        match chosen {
+            SameIds::Error => Self::Error,
+            SameIds::KeepFirst => Self::KeepFirst,
+            SameIds::Suffix => Self::Suffix,
+            SameIds::Match => Self::Match,
+        }
+    }
+}
+
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let experiment = match (&arguments.experiment, &arguments.plan) {
         (Some(experiment), _) => experiment.as_str(),
@@ -143,6 +170,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         layer: arguments.layer,
         obs_id_name: arguments.obs_id_name,
         var_id_name: arguments.var_id_name,
+        same_ids: arguments.same_ids.into(),
         use_raw: arguments.use_raw,
         keep_layers: (!arguments.keep_layer.is_empty()).then_some(arguments.keep_layer),
         drop_layers: arguments.drop_layer,

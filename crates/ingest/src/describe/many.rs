@@ -21,6 +21,7 @@ use super::base::{Base, Stored};
 use super::id_column::{IdColumn, IdsThere};
 use super::join_columns::{Joined, OfInput, WIDEN, join_columns, shown};
 use super::matrix::{self, ColumnAxis};
+use super::same_cells::{Known, Settled};
 use super::same_ids::{IdSource, SameIds};
 use super::{
     ArrayNode, Contents, Context, Description, FrameContents, GroupNode, MatrixContents, Node,
@@ -30,7 +31,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::input::OpenInput;
 use crate::inputs::{OpenInputs, problems, together};
-use crate::options::{Held, IngestOptions, Progress, Silent};
+use crate::options::{Held, IngestOptions, Progress, SameIdsPolicy, Silent};
 use crate::side_by_side::side_by_side;
 use crate::write::Renumbered;
 
@@ -153,6 +154,8 @@ struct OnAxis {
     chosen: Option<Vec<u64>>,
     /// Where the file's rows are.
     places: Renumbered,
+    /// Of cells, what else becomes of them.
+    settled: Settled,
 }
 
 impl<'a> Together<'a> {
@@ -172,9 +175,9 @@ impl<'a> Together<'a> {
             }
             file.groups.into_iter().for_each(|group| add_group(&mut groups, group));
         }
-        let obs = frames.remove(OBS).unwrap_or_default();
+        let mut obs = frames.remove(OBS).unwrap_or_default();
         let axes = Axes {
-            cells: self.cells(&obs)?,
+            cells: self.cells(&mut obs)?,
             genes: frames
                 .iter()
                 .map(|(path, found)| Ok((path.clone(), self.genes(path, found)?)))
@@ -275,8 +278,59 @@ impl<'a> Together<'a> {
         self.files.get(input).map_or("", |file| &file.name)
     }
 
+    /// Puts cells behind each other, but for those that others are by the user's policy.
+    fn cells_by_policy(&mut self, frames: &mut [(usize, ArrayNode)]) -> Result<Axis> {
+        let policy = self.context.options.same_ids;
+        let mut axis = Axis::default();
+        let mut known = Known::default();
+        if let Some(stored) = self.base.and_then(|base| base.array(OBS)) {
+            axis.length = stored.next_id();
+            if let Some(name) = self.id_name_there(OBS, stored, frames)? {
+                stored.each_id(&name, |ids, rows| {
+                    known.there(ids, rows);
+                    Ok(())
+                })?;
+            }
+        }
+        for (input, node) in frames {
+            let first_row = axis.length;
+            let rows = frame_of(node).map_or(0, |frame| frame.rows);
+            let mut settled = match self.id_column(*input, node) {
+                Some(column) => known.settle(policy, &column.read_all()?, first_row)?,
+                None => Settled::default(),
+            };
+            if settled.same > 0 {
+                let what = match policy {
+                    SameIdsPolicy::Suffix => "get other ids",
+                    SameIdsPolicy::Match => "are cells that are there",
+                    SameIdsPolicy::KeepFirst | SameIdsPolicy::Error => "are left out",
+                };
+                let (name, count) = (self.name(*input), settled.same);
+                self.context.progress.warn(&format!(
+                    "{name}: obs: {count} cells, whose ids are there already, as {}, {what}",
+                    settled.examples.join(", ")
+                ));
+            }
+            if let (Some(ids), Some(Part { contents: Contents::Frame(frame), .. })) =
+                (settled.renamed.take(), node.parts.first_mut())
+                && let Some(name) = frame.ids.clone()
+                && let Some(column) = frame.columns.iter_mut().find(|c| *c.field.name() == name)
+            {
+                *column = SomaColumn::strings(&name, ids);
+            }
+            let chosen = settled.chosen.take();
+            axis.length += chosen.as_ref().map_or(rows, |chosen| chosen.len() as u64);
+            let on_axis = OnAxis { first_row, chosen, settled, ..OnAxis::default() };
+            axis.files.insert(*input, on_axis);
+        }
+        Ok(axis)
+    }
+
     /// Puts cells behind each other, and looks for ids that come twice.
-    fn cells(&mut self, frames: &[(usize, ArrayNode)]) -> Result<Axis> {
+    fn cells(&mut self, frames: &mut [(usize, ArrayNode)]) -> Result<Axis> {
+        if self.context.options.same_ids != SameIdsPolicy::Error {
+            return self.cells_by_policy(frames);
+        }
         let mut axis = Axis::default();
         let mut ids: Vec<Box<dyn IdSource + '_>> = Vec::with_capacity(frames.len());
         let mut names = Vec::with_capacity(frames.len());
@@ -370,6 +424,7 @@ impl<'a> Together<'a> {
                 first_row,
                 chosen: (!all_new).then_some(chosen),
                 places: Renumbered::new(places),
+                settled: Settled::default(),
             };
             axis.files.insert(*input, on_axis);
         }
@@ -447,8 +502,37 @@ impl<'a> Together<'a> {
                     continue;
                 }
                 width = axis.map_or(columns, |axis| axis.length);
+                let cells = axes.cells.files.get(&input);
+                let settled = cells.map(|cells| &cells.settled);
+                let first_row = cells.map_or(0, |cells| cells.first_row);
+                let is_matched = settled.is_some_and(|settled| settled.matrix_row.is_some());
+                if is_matched
+                    && (there.is_some_and(|there| there.array.stored_cells() > 0)
+                        || !found.is_empty())
+                {
+                    self.problems.push(format!(
+                        "{}: {path}: expected a layer that the matched cells do not have, found one with values; choose \
+                         another with --layer or --measurement, or leave it out with --drop-layer",
+                        self.name(input)
+                    ));
+                    continue;
+                }
+                let contents = match settled.and_then(|settled| settled.placement.as_ref()) {
+                    None => contents,
+                    Some(placement) => match placement.arranged(&contents.matrix) {
+                        Some(matrix) => MatrixContents { matrix, ..contents },
+                        None => {
+                            self.problems.push(format!(
+                                "{}: {path}: expected a matrix by rows, of which cells can be left out, found one by \
+                                 columns; convert it to CSR",
+                                self.name(input)
+                            ));
+                            continue;
+                        }
+                    },
+                };
                 let placed = MatrixContents {
-                    first_row: axes.cells.files.get(&input).map_or(0, |file| file.first_row),
+                    first_row: settled.and_then(|settled| settled.matrix_row).unwrap_or(first_row),
                     columns: axis
                         .and_then(|axis| axis.files.get(&input))
                         .map_or_else(Renumbered::default, |file| file.places.clone()),
@@ -510,6 +594,12 @@ impl<'a> Together<'a> {
         }
         let mut frames = Vec::with_capacity(found.len());
         for (input, node) in found {
+            // Cells that are all there bring no columns.
+            let on_axis = axis.files.get(&input);
+            if on_axis.is_some_and(|file| file.settled.same > 0 && file.chosen == Some(Vec::new()))
+            {
+                continue;
+            }
             for part in node.parts {
                 if let Contents::Frame(frame) = part.contents {
                     frames.push((input, frame));

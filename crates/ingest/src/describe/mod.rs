@@ -17,6 +17,7 @@ mod keep;
 mod many;
 mod matrix;
 mod measurements;
+mod same_cells;
 mod same_ids;
 mod uns;
 mod widen;

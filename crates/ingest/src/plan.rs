@@ -37,8 +37,10 @@ pub struct Plan {
     /// Tells this ingest's files from others'.
     pub uuid: String,
     /// Cells of the inputs.
+    #[serde(default)]
     pub n_obs: u64,
     /// Genes of the measurement, when it is finished.
+    #[serde(default)]
     pub n_vars: u64,
     /// The experiment that it is an append to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,11 +11,15 @@ from pathlib import Path
 import corpus
 import many
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import tiledbsoma
 import tiledbsoma.io
-from soma_equal import differences
+from kills import complete, interrupted
+from soma_equal import differences, slice_differences
+from test_append import reference_appends, sound, values_differ
+from test_many import ingest, reference, small
 from test_reference_writes import append, batch, consolidate
 
 SPARSE = ("obs", "ms/RNA/var", "ms/RNA/X/data", "ms/RNA/X/counts", "ms/RNA/obsm/X_pca")
@@ -329,3 +333,122 @@ def test_memory_is_bounded_by_joining_in_parts(vacuole, tmp_path):
     assert done.returncode == 2
     done = vacuole.run("consolidate", tmp_path / "nowhere")
     assert done.returncode == 3
+
+
+def small_files(folder, numbers) -> list[Path]:
+    """Small files with an embedding, categories and genes of their own; those of number 0 hold all columns."""
+
+    def change(adata):
+        number = int(adata.obs["n"].iloc[0])
+        adata.obs["kind"] = pd.Categorical(["both", f"kind {number}", "both"])
+        adata.obsm["X_pca"] = np.arange(6, dtype="float32").reshape(3, 2) + number
+
+    return [small(folder, number, change=change) for number in numbers]
+
+
+def values_of(store, name: str) -> dict[str, int]:
+    """How many cells have each value, as tiledbsoma reads them."""
+    with tiledbsoma.open(store) as experiment:
+        read = experiment.obs.read(column_names=[name]).concat().to_pandas()
+    return {str(value): count for value, count in read[name].value_counts().items() if count}
+
+
+def agree(vacuole, theirs, ours, folder):
+    """tiledbsoma reads the same of both, and we read what it does; nothing is wrong with ours."""
+    assert values_differ(theirs, ours) == []
+    sound(vacuole, ours)
+    with tiledbsoma.open(theirs) as experiment:
+        cells, stored = experiment.obs.count, experiment.ms["RNA"].X["data"].nnz
+    with tiledbsoma.open(ours) as experiment:
+        assert (experiment.obs.count, experiment.ms["RNA"].X["data"].nnz) == (cells, stored)
+    assert vacuole.count(ours) == cells
+    for text in (None, "n > 12", "kind == 'kind 3'", "kind == 'both' and n < 33"):
+        vacuole.query(ours, folder / "slice.h5ad", obs=text)
+        assert slice_differences(folder / "slice.h5ad", theirs, obs=text) == [], text
+    kept = json.loads(vacuole("values", ours, "kind", "--json").stdout)
+    assert {value["value"]: value["count"] for value in kept["values"] if value["count"]} == values_of(theirs, "kind")
+
+
+def test_an_ingest_of_many_small_files_joins_them(vacuole, tmp_path):
+    """By itself; then there are appends of both, and a delete."""
+    paths = small_files(tmp_path, range(36))
+    ours = str(tmp_path / "ours")
+    theirs = reference(tmp_path / "theirs", paths[:30])
+    ingest(vacuole, ours, paths[:30])
+    seen = visible(vacuole, ours)
+    arrays = ("obs", "ms/RNA/X/data", "ms/RNA/obsm/X_pca")
+    assert {array: seen[array] for array in arrays} == dict.fromkeys(arrays, 1), seen
+    for array in arrays:
+        assert len(fragments(ours, array)) == 31
+    assert differences(theirs, ours, slices=10) == []
+    assert vacuole.run("verify", ours).returncode == 0
+    agree(vacuole, theirs, ours, tmp_path)
+    assert joined(vacuole, ours) == {}
+    time.sleep(0.01)  # Later writes must not share a millisecond with these.
+    ingest(vacuole, ours, paths[30:33])
+    reference_appends(theirs, paths[30:33])
+    agree(vacuole, theirs, ours, tmp_path)
+    time.sleep(0.01)
+    for store in (theirs, ours):
+        with tiledbsoma.open(store, "d") as experiment:
+            experiment.obs_axis_delete(value_filter="n in [3, 4, 20, 33]")
+    agree(vacuole, theirs, ours, tmp_path)
+    time.sleep(0.01)
+    ingest(vacuole, ours, paths[33:])
+    reference_appends(theirs, paths[33:])
+    agree(vacuole, theirs, ours, tmp_path)
+    joined(vacuole, ours)
+    agree(vacuole, theirs, ours, tmp_path)
+    removed(vacuole, ours)
+    agree(vacuole, theirs, ours, tmp_path)
+    # Of what was joined and removed, nothing is taken in again.
+    assert json.loads(vacuole("ingest", ours, *paths[:33], "--measurement", "RNA", "--json").stdout)["unchanged"]
+    time.sleep(0.01)
+    more = small_files(tmp_path, range(36, 48))
+    ingest(vacuole, ours, more)
+    reference_appends(theirs, more)
+    agree(vacuole, theirs, ours, tmp_path)
+
+
+def test_an_ingest_is_killed_while_it_joins(vacuole, tmp_path):
+    """And at other moments: there is no experiment, or all of it, and the same command ends as if nothing had been."""
+    paths = small_files(tmp_path, range(30))
+    whole = tmp_path / "whole"
+    began = time.monotonic()
+    ingest(vacuole, whole, paths)
+    seconds = time.monotonic() - began
+    rng = np.random.default_rng(8)
+    killed = joining = 0
+    for moment in range(15):
+        store = tmp_path / f"store{moment}"
+
+        def begun(store=store) -> bool:
+            folders = [store / array / "__fragments" for array in SPARSE]
+            return any("_apart-" in name for at in folders if at.exists() for name in os.listdir(at))
+
+        seen_at, late = None, rng.uniform(0, seconds / 4)
+
+        def due(elapsed: float) -> bool:
+            """By time, or some time after the first joined fragment is begun."""
+            nonlocal seen_at
+            if moment % 3 == 0:
+                return elapsed >= late * 4
+            if seen_at is None and begun():
+                seen_at = elapsed
+            return seen_at is not None and elapsed - seen_at >= (late if moment % 3 == 1 else late / 10)
+
+        killed += interrupted(vacuole, store, *paths, due=due)
+        joining += complete(store, whole) and begun()
+        if tiledbsoma.Experiment.exists(str(store)):
+            assert differences(whole, store, slices=2) == []
+            sound(vacuole, store)
+        ingest(vacuole, store, paths)
+        assert differences(whole, store, slices=2) == []
+        sound(vacuole, store)
+        # Whatever was not joined then is joined now.
+        assert visible(vacuole, store) == visible(vacuole, whole)
+        removed(vacuole, store)
+        assert differences(whole, store, slices=2) == []
+        assert vacuole.run("verify", store).returncode == 0
+        shutil.rmtree(store)
+    assert killed >= 8 and joining >= 3, (killed, joining)

@@ -14,14 +14,13 @@ pub(crate) fn afterwards(done: &IngestSummary, resources: &Resources, progress: 
         Ok(store) => store,
         Err(error) => return progress.warn(&error.to_string()),
     };
-    if !done.unchanged {
-        progress.begin("joining small fragments", 0);
-        // Cells are held twice, as they are read and as they are written.
-        if let Err(error) = consolidate::after_ingest(&store, resources.memory / 2) {
-            progress.warn(&format!(
-                "small fragments are not joined: {error}; `vacuole consolidate` joins them"
-            ));
-        }
+    // Also where nothing was to do: an ingest before this one may have been killed after its commit.
+    progress.begin("joining small fragments", 0);
+    // Cells are held twice, as they are read and as they are written.
+    if let Err(error) = consolidate::after_ingest(&store, resources.memory / 2) {
+        progress.warn(&format!(
+            "small fragments are not joined: {error}; `vacuole consolidate` joins them"
+        ));
     }
     progress.begin("counting values", 0);
     if let Err(error) = summary::keep(&store) {

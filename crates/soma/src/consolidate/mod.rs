@@ -23,7 +23,7 @@ use vacuole_tiledb::TimestampedName;
 pub use self::vacuum::{VacuumReport, VacuumedArray, vacuum};
 
 use self::runs::Run;
-use crate::array::{Array, COMMIT_FOLDER, FRAGMENT_FOLDER};
+use crate::array::{Array, COMMIT_FOLDER, FRAGMENT_FOLDER, Fragment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fragment_writer::FragmentSink;
 use crate::object::{Object, own_members};
@@ -215,10 +215,17 @@ fn finish_hiding(array: &Array) -> Result<bool> {
             let other = &other.name;
             other != name && name.start <= other.start && other.end <= name.end
         });
-        let of: Vec<&TimestampedName> = of.map(|fragment| &fragment.name).collect();
-        if of.len() > 1 && runs::digest(&of) == runs::digest_of(name) {
-            hide(array, name, of.into_iter())?;
-            any = true;
+        // All of that time, or after an ingest the small ones.
+        let all: Vec<&Arc<Fragment>> = of.collect();
+        let capacity = array.schema().capacity;
+        let small = all.iter().filter(|f| is_small(f.metadata.cells(), capacity)).copied();
+        for of in [small.collect(), all] {
+            let of: Vec<&TimestampedName> = of.iter().map(|fragment| &fragment.name).collect();
+            if of.len() > 1 && runs::digest(&of) == runs::digest_of(name) {
+                hide(array, name, of.into_iter())?;
+                any = true;
+                break;
+            }
         }
     }
     Ok(any)

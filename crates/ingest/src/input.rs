@@ -48,20 +48,21 @@ impl Input {
             (Some((folder, path)), uri) => {
                 // Without what may be secret in a URL: names are kept in the experiment.
                 name = uri.to_string();
-                let zarr = || ZarrObjects::find(&uri);
-                match if zarr::is_named_so(&uri) { zarr()? } else { None } {
-                    Some(objects) => Place::ZarrObjects(objects, uri),
-                    None => {
-                        let store = vacuole_store::open_by_cache(&folder)?;
-                        match find_object(store, path) {
-                            Ok(place) => place,
-                            // No object, but perhaps many below its name.
-                            Err(error) => match zarr() {
-                                Ok(Some(objects)) => Place::ZarrObjects(objects, uri),
-                                _ => return Err(error),
-                            },
-                        }
-                    }
+                let objects = match zarr::is_named_so(&uri) {
+                    true => ZarrObjects::find(&uri)?,
+                    false => None,
+                };
+                let found = match objects {
+                    Some(objects) => Ok(Place::ZarrObjects(objects, uri.clone())),
+                    None => find_object(vacuole_store::open_by_cache(&folder)?, path),
+                };
+                match found {
+                    Ok(place) => place,
+                    // No object, but perhaps many below its name.
+                    Err(error) => match ZarrObjects::find(&uri) {
+                        Ok(Some(objects)) => Place::ZarrObjects(objects, uri),
+                        _ => return Err(error),
+                    },
                 }
             }
             (None, uri) => {

@@ -34,6 +34,8 @@ pub(super) fn fill(element: &ElementType, value: &Value) -> Result<Fill> {
     }
     let bytes = match value {
         Value::Null => None,
+        // Nothing of such a type is read; the type is what is to be told, not its fill value.
+        _ if matches!(element, ElementType::Other { .. }) => None,
         value => Some(bytes(element, value).ok_or_else(wrong)?),
     };
     Ok(Fill::Bytes(bytes.filter(|bytes| bytes.iter().any(|&byte| byte != 0))))

@@ -209,7 +209,7 @@ def test_killed_and_repeated(large, s3, vacuole, s3_vacuole, context, tmp_path):
         s3_vacuole("verify", store)
         assert differences(tmp_path / "here", store, slices=1 if i == 2 else 0, context=context) == []
         folders = {key.split("/")[3] for key in s3.keys(f"crash/{i}/__vacuole/")}
-        assert folders == {"anndata", "digests", "ingests", "opening"}
+        assert folders == {"anndata", "digests", "ingests", "opening", "summary.json"}
     # How long an ingest takes varies with what else the machine does.
     assert killed >= 2
 

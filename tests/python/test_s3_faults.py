@@ -359,7 +359,7 @@ def test_killed_anywhere(seed, faulty, clean, vacuole, s3, noise, tmp_path):
         clean("verify", store)
         assert s3.uploads(f"{name}/") == []
         folders = {key.split("/")[4] for key in s3.keys(f"{name}/__vacuole/")}
-        assert folders == {"anndata", "digests", "ingests", "opening"}
+        assert folders == {"anndata", "digests", "ingests", "opening", "summary.json"}
         if i % 5 == 0:
             clean("export", store, tmp_path / f"{i}.h5ad")
             same_anndata(noise, tmp_path / f"{i}.h5ad", canonical=True)

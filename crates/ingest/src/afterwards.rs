@@ -1,7 +1,7 @@
 //! What makes an experiment quicker to read, after it is complete: nothing depends on it.
 
-use vacuole_soma::{consolidate, summary};
-use vacuole_store::Uri;
+use vacuole_soma::{consolidate, private, summary};
+use vacuole_store::{Store, Uri};
 
 use crate::options::{Progress, Resources};
 use crate::run::IngestSummary;
@@ -28,4 +28,16 @@ pub(crate) fn afterwards(done: &IngestSummary, resources: &Resources, progress: 
             "counts of values are not kept, and will be made when asked for: {error}"
         ));
     }
+    if let Err(error) = remove_empty_folder(&*store) {
+        progress.warn(&error.to_string());
+    }
+}
+
+/// Removes the folder of temporary files where nobody has any. In a bucket there is none.
+fn remove_empty_folder(store: &dyn Store) -> vacuole_store::Result<()> {
+    let temporary = private::path("tmp");
+    if !store.is_far() && store.list(&temporary)?.is_empty() {
+        store.remove_folder(&temporary)?;
+    }
+    Ok(())
 }

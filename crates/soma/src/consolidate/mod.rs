@@ -172,6 +172,10 @@ fn join_array(object: &Object, options: &Options) -> Result<Option<(JoinedArray,
     if options.dry_run {
         return Ok(Some((report, None)));
     }
+    if report.joined.is_empty() && array.state() == state {
+        report.bytes_after = Some(report.bytes_before);
+        return Ok(Some((report, None)));
+    }
     let after = object.array()?;
     report.bytes_after = Some(after.stored_bytes());
     report.fragments_after = after.fragment_names().count();

@@ -20,19 +20,27 @@ from zarrs import VERSIONS, forget_consolidated, rewrite, write_zarr
 FOLDER = REPOSITORY.parent / "shared/fixtures/h5ad"
 FILES = sorted(FOLDER.glob("*.h5ad"))
 
-EQUAL = [case.name for case in corpus.CASES.values() if case.reference]
+# Where H5AD files differ in how they are stored alone, the stores are all the same.
+EQUAL = [case.name for case in corpus.CASES.values() if case.reference and not case.name.startswith("compression_")]
+# What `export` keeps beside what TileDB-SOMA has a place for.
+COME_BACK = ("uns_", "columns_", "obsm_", "raw", "index_", "layers", "varm", "obsp", "varp", "empty")
+NOT_THE_SAME = ("columns_big_endian", "uns_big_endian", "layer_with_slash")
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", EQUAL)
-def test_equal(name, version, inputs, vacuole, tmp_path):
-    """Through tiledbsoma, what becomes of a store is what tiledbsoma makes of the file."""
-    adata = ad.read_h5ad(inputs.h5ad(name))
-    consolidated = len(name) % 2 == 0
+def test_equal(name, inputs, vacuole, tmp_path):
+    """Through tiledbsoma, what becomes of a store is what tiledbsoma makes of the file, and it comes back."""
+    number = EQUAL.index(name)
+    version, consolidated = VERSIONS[number % 2], number % 4 < 2
+    store = tmp_path / "a.zarr"
     shards = version == 3 and not consolidated
-    store = write_zarr(adata, tmp_path / "a.zarr", version, consolidated=consolidated, shards=shards)
+    write_zarr(ad.read_h5ad(inputs.h5ad(name)), store, version, consolidated=consolidated, shards=shards)
     vacuole.ingest(tmp_path / "ours", store, *corpus.CASES[name].options)
     assert differences(inputs.reference(name), tmp_path / "ours") == []
+    if name.startswith(COME_BACK) and name not in NOT_THE_SAME:
+        vacuole("export", tmp_path / "ours", tmp_path / "out.h5ad")
+        ad.read_zarr(store).write_h5ad(tmp_path / "expected.h5ad")
+        same_anndata(tmp_path / "expected.h5ad", tmp_path / "out.h5ad", canonical=True)
 
 
 def converted(h5ad, tmp_path, version, **options):
@@ -71,25 +79,6 @@ def test_store_of_an_older_anndata(vacuole, tmp_path):
     adata.write_h5ad(tmp_path / "a.h5ad")
     vacuole.ingest(tmp_path / "file", tmp_path / "a.h5ad")
     assert differences(tmp_path / "file", tmp_path / "zarr") == []
-
-
-# What `export` keeps beside what TileDB-SOMA has a place for.
-COME_BACK = [
-    name
-    for name in EQUAL
-    if name.startswith(("uns_", "columns_", "obsm_", "raw", "index_", "layers", "varm", "obsp", "varp", "empty"))
-    and name not in ("columns_big_endian", "uns_big_endian", "layer_with_slash")
-]
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", COME_BACK)
-def test_comes_back(name, version, inputs, vacuole, tmp_path):
-    store = converted(inputs.h5ad(name), tmp_path, version)
-    vacuole.ingest(tmp_path / "ours", store, *corpus.CASES[name].options)
-    vacuole("export", tmp_path / "ours", tmp_path / "out.h5ad")
-    ad.read_zarr(store).write_h5ad(tmp_path / "expected.h5ad")
-    same_anndata(tmp_path / "expected.h5ad", tmp_path / "out.h5ad", canonical=True)
 
 
 V2_CODECS = {
@@ -229,12 +218,12 @@ def many_chunks(folder, version, seed=0, shards=False):
     adata.layers["dense"] = x.toarray()
     adata.obsm["pca"] = rng.normal(size=(cells, 7))
     write_zarr(adata, folder, version)
-    more = {"shards": 5 * 1013} if shards else {}
+    more = {"shards": (5 * 1013,)} if shards else {}
     for key in ("X", "layers/csc"):
         for part in ("data", "indices"):
-            rewrite(folder, f"{key}/{part}", chunks=1013, **more)
+            rewrite(folder, f"{key}/{part}", chunks=(1013,), **more)
     rewrite(folder, "layers/dense", chunks=(701, 83), **({"shards": (1402, 166)} if shards else {}))
-    rewrite(folder, "obs/_index", chunks=97, **({"shards": 970} if shards else {}))
+    rewrite(folder, "obs/_index", chunks=(97,), **({"shards": (970,)} if shards else {}))
     return adata
 
 
@@ -266,7 +255,7 @@ def test_a_change_is_noticed(vacuole, tmp_path):
     (store / "uns/extra").mkdir()
     (store / "uns/extra/zarr.json").write_text('{"zarr_format":3,"node_type":"group"}')
     done = vacuole.run("ingest", tmp_path / "ours", store)
-    assert done.returncode == 4, done.stderr
+    assert done.returncode == 5 and "ids are both in" in done.stderr, done.stderr
 
 
 def converted_simple(tmp_path, version, **options):
@@ -321,8 +310,10 @@ def test_folders_that_are_no_store(vacuole, tmp_path):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_questions(version, inputs, vacuole, tmp_path):
     """`show`, `count` and `query` answer of a store on disk as of the file."""
-    h5ad = inputs.h5ad("pbmc68k_reduced")
-    store = converted(h5ad, tmp_path, version)
+    store = converted(inputs.h5ad("pbmc68k_reduced"), tmp_path, version)
+    # Records of strings are stored in other ways in older files than in those that anndata writes.
+    h5ad = tmp_path / "a.h5ad"
+    ad.read_zarr(store).write_h5ad(h5ad)
     assert vacuole.count(store) == vacuole.count(h5ad)
     filters = dict(obs="louvain == '1'", var="n_counts > 100")
     assert vacuole.count(store, **filters) == vacuole.count(h5ad, **filters) > 0
@@ -355,4 +346,5 @@ def test_in_a_bucket(kind, s3, vacuole, tmp_path):
     again = ours("--json", "ingest", tmp_path / "zarr", f"s3://{BUCKET}/{name}")
     assert json.loads(again.stdout)["unchanged"]
     client.put_object(Bucket=BUCKET, Key=f"{name}/more", Body=b"x")
-    assert ours.run("ingest", tmp_path / "zarr", f"s3://{BUCKET}/{name}").returncode == 4
+    done = ours.run("ingest", tmp_path / "zarr", f"s3://{BUCKET}/{name}")
+    assert done.returncode == 5 and "ids are both in" in done.stderr, done.stderr

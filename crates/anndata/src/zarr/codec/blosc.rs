@@ -79,10 +79,18 @@ impl Header {
         else {
             return Err(cut());
         };
-        if !(1..=2).contains(&version) {
-            return Err(Error::unsupported(format!(
-                "expected Blosc data of version 1 or 2, found {version}"
-            )));
+        match version {
+            1 | 2 => {}
+            3..=5 => {
+                return Err(Error::unsupported(
+                    "data of Blosc 2 are not read, only those of Blosc 1",
+                ));
+            }
+            _ => {
+                return Err(Error::corrupt(format!(
+                    "expected Blosc data of version 1 or 2, found {version}: they were altered"
+                )));
+            }
         }
         Ok(Self {
             flags,

@@ -28,7 +28,12 @@ test: lint
 	PYTHONPATH="$$package" \
 	VACUOLE_BIN="$(CARGO_TARGET_DIR)/debug/vacuole" \
 	VACUOLE_BIN_DIR="$(CARGO_TARGET_DIR)/debug" \
-	"$$python" -m pytest tests/python -q -n 2 --dist worksteal --max-worker-restart 200
+	"$$python" -m pytest tests/python -q -n 2 --dist worksteal --max-worker-restart 200 --ignore-glob '*/test_inputs_*'
+	python=$$($(PYTHON) .ci/python_env.py tests/python/requirements-inputs.txt) && \
+	VACUOLE_TEST_WITHOUT_FILTERS=1 \
+	VACUOLE_BIN="$(CARGO_TARGET_DIR)/debug/vacuole" \
+	VACUOLE_BIN_DIR="$(CARGO_TARGET_DIR)/debug" \
+	"$$python" -m pytest tests/python/test_inputs_*.py -q -n 2 --dist worksteal --max-worker-restart 200
 
 bench:
 	cargo build --release -p vacuole --locked

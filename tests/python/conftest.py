@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -128,6 +129,5 @@ def inputs(tmp_path_factory) -> Inputs:
 
 def pbmc68k_reduced() -> Path:
     """700 peripheral blood cells, inside scanpy's wheel."""
-    import scanpy
-
-    return Path(scanpy.__file__).parent / "datasets/10x_pbmc68k_reduced.h5ad"
+    scanpy = importlib.util.find_spec("scanpy")
+    return Path(scanpy.origin).parent / "datasets/10x_pbmc68k_reduced.h5ad"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 
 import anndata as ad
@@ -26,6 +27,9 @@ COLUMNS = 12
 
 def differences(left: str, right: str, *, slices: int = 4, values_only: bool = False, context=None) -> list[str]:
     """`values_only` leaves out metadata, field order and domains. `context` says how tiledbsoma reaches buckets."""
+    if os.environ.get("VACUOLE_TEST_WITHOUT_FILTERS"):
+        # Beside scanpy, mudata and zarr-python tiledbsoma takes its process down in every tenth test that has a filter.
+        slices = 0
     with tiledbsoma.open(str(left), context=context) as a, tiledbsoma.open(str(right), context=context) as b:
         return list(objects(a, b, "", np.random.default_rng(0), slices, values_only))
 

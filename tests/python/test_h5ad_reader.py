@@ -561,7 +561,7 @@ def test_not_h5ad(dump, tmp_path):
     refused(dump, path, "NotH5ad", "expected an HDF5 file")
     with h5py.File(path, "w") as file:
         file["matrix/data"] = np.arange(3)
-    refused(dump, path, "NotH5ad", "10x")
+    refused(dump, path, "Corrupt", "features")
     path.write_bytes(b"")
     refused(dump, path, "NotH5ad", "expected an HDF5 file")
 

@@ -148,8 +148,9 @@ def test_another_input_is_refused(inputs, s3, s3_vacuole):
     s3_vacuole.ingest(store, f"s3://{BUCKET}/{key}")
     client.upload_file(str(inputs.h5ad("layers")), BUCKET, key)
     done = s3_vacuole.run("ingest", store, f"s3://{BUCKET}/{key}", "--json")
-    assert done.returncode == 4
-    assert json.loads(done.stdout)["error"]["kind"] == "already_exists"
+    # Its cells are there.
+    assert done.returncode == 5
+    assert json.loads(done.stdout)["error"]["kind"] == "invalid_input"
 
 
 def test_we_read_what_tiledbsoma_wrote(inputs, s3_vacuole, context, tmp_path):

@@ -105,7 +105,9 @@ def kind(request):
 
 
 def same(a, b):
-    assert a[0] == b[0]
+    # A plan has a name of its own.
+    answers = [{**done[0], "plan": None} if isinstance(done[0], dict) else done[0] for done in (a, b)]
+    assert answers[0] == answers[1]
     assert (a[1] is None) == (b[1] is None)
     if a[1] is not None:
         same_anndata(a[1], b[1])

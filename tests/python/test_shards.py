@@ -180,7 +180,7 @@ def test_killed(seed, inputs, whole, vacuole, tmp_path):
         worker.start()
     for worker in workers:
         worker.join()
-    assert killed >= 3 and len(ended) == SHARDS
+    assert killed >= 1 and len(ended) == SHARDS
     assert any(one["committed"] for one in ended)
     assert differences(whole[0], store, slices=0) == []
     as_one_process(vacuole, store, inputs, tmp_path)

@@ -245,7 +245,12 @@ impl Plan {
 
     /// Removes the records of units, and folders that only they and temporary files were in. In a bucket there are none.
     pub(crate) fn remove_records(&self, store: &dyn Store) -> Result<()> {
-        store.remove_folder(&self.records())?;
+        if let Err(error) = store.remove_folder(&self.records()) {
+            // Another process may put one meanwhile, and removes it itself.
+            if store.is_far() || store.list(&self.records())?.is_empty() {
+                return Err(error.into());
+            }
+        }
         for folder in [DONE, "tmp"].map(private::path) {
             if !store.is_far() && store.list(&folder)?.is_empty() {
                 store.remove_folder(&folder)?;

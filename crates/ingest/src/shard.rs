@@ -175,7 +175,10 @@ fn take_back(
         // What is committed has the bytes that were written again.
         let is_used = standing == Standing::Finished
             && match Array::open(Arc::clone(store), array, u64::MAX) {
-                Ok(array) => array.fragment_names().any(|used| *used == name),
+                Ok(array) => {
+                    array.fragment_names().any(|used| *used == name)
+                        || is_joined(&**store, array.path(), &name.to_string())?
+                }
                 Err(error) if error.kind() == vacuole_soma::ErrorKind::NotFound => false,
                 Err(error) => return Err(error.into()),
             };
@@ -186,6 +189,23 @@ fn take_back(
         }
     }
     remove_empty(&**store, &vacuole_soma::private::path("tmp"))
+}
+
+/// Whether a fragment has been joined with others and is not removed yet: readers of the past still read it.
+fn is_joined(store: &dyn Store, array: &str, fragment: &str) -> Result<bool> {
+    let folder = vacuole_store::join(array, "__commits");
+    for entry in store.list(&folder)?.iter().filter(|entry| entry.name.ends_with(".vac")) {
+        let listed = match store.read(&vacuole_store::join(&folder, &entry.name)) {
+            Ok(listed) => listed,
+            // Vacuumed since.
+            Err(error) if error.kind() == vacuole_store::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if String::from_utf8_lossy(&listed).lines().any(|line| line.ends_with(fragment)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes the folders that a folder was in, as far as they are empty. In a bucket there are none.

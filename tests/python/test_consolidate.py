@@ -276,7 +276,7 @@ def test_killed_at_any_moment(grown, vacuole, tmp_path):
         store = copied(original, tmp_path / f"store{moment}")
         for command in ("consolidate", "vacuum"):
             for _ in range(2):
-                due = rng.uniform(0, seconds if command == "consolidate" else seconds / 4)
+                due = rng.uniform(0, seconds / 2 if command == "consolidate" else seconds / 8)
                 process = subprocess.Popen(
                     [str(vacuole.path), command, store], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
                 )
@@ -293,7 +293,7 @@ def test_killed_at_any_moment(grown, vacuole, tmp_path):
         for array in ("obs", "ms/RNA/var", "ms/RNA/X/data"):
             assert len(fragments(store, array)) == 1
         shutil.rmtree(store)
-    assert killed >= 5
+    assert killed > 20
 
 
 def test_committed_and_not_hidden_is_finished(grown, vacuole, tmp_path):
@@ -451,4 +451,4 @@ def test_an_ingest_is_killed_while_it_joins(vacuole, tmp_path):
         assert differences(whole, store, slices=2) == []
         assert vacuole.run("verify", store).returncode == 0
         shutil.rmtree(store)
-    assert killed >= 4 and joining >= 1, (killed, joining)
+    assert killed >= 8 and joining >= 3, (killed, joining)

@@ -174,13 +174,13 @@ def test_killed(seed, inputs, whole, vacuole, tmp_path):
             killed += process.returncode == -signal.SIGKILL
         ended.append(shard(vacuole, store, inputs, text))
 
-    moments = {text: list(rng.uniform(0, 1.2 * whole[1], 3)) for text in names()}
+    moments = {text: list(rng.uniform(0, 0.5 * whole[1], 3)) for text in names()}
     workers = [threading.Thread(target=work, args=item) for item in moments.items()]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert killed >= 1 and len(ended) == SHARDS
+    assert killed >= 3 and len(ended) == SHARDS
     assert any(one["committed"] for one in ended)
     assert differences(whole[0], store, slices=0) == []
     as_one_process(vacuole, store, inputs, tmp_path)

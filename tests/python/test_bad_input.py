@@ -592,7 +592,7 @@ def test_ctrl_c(vacuole, large, tmp_path):
     assert Done(vacuole, "ingest", tmp_path / "whole", large).code == 0
     whole = time.monotonic() - started
     # At once when it has begun, which is always early enough; and at moments all over its work.
-    for i, moment in enumerate([None, 0.05, 0.2, 0.4, 0.6, 0.8]):
+    for i, moment in enumerate([None, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0]):
         store = tmp_path / f"store{i}"
         command = [str(vacuole.path), "ingest", str(store), str(large), "--json"]
         process = subprocess.Popen(
@@ -616,6 +616,7 @@ def test_ctrl_c(vacuole, large, tmp_path):
             assert not store.exists(), "killed before the handler was there"
         else:
             assert process.returncode == 0, stderr
+            assert json.loads(stdout)["n_obs"] == 3000, "one result, and no word of an interruption"
         if tiledbsoma.Experiment.exists(str(store)):
             # Stopped after the commit, or not at all.
             assert Done(vacuole, "verify", store).code == 0

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,6 +10,24 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::CliError;
+
+/// Who says what the program ends with: one of them, never both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Speaker {
+    /// The command, a result or an error.
+    Command,
+    /// The thread that listens for signals.
+    Signals,
+}
+
+static LAST_WORD: OnceLock<Speaker> = OnceLock::new();
+
+/// Waits for the end where it is being said that the program was interrupted.
+fn speak_for_the_command() {
+    while *LAST_WORD.get_or_init(|| Speaker::Command) == Speaker::Signals {
+        std::thread::park();
+    }
+}
 
 /// Results go to stdout, as text or JSON; messages and progress to stderr.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +52,7 @@ impl Output {
             true => serde_json::to_string_pretty(value).unwrap_or_default(),
             false => text(),
         };
+        speak_for_the_command();
         let _ = writeln!(std::io::stdout(), "{line}");
     }
 
@@ -45,6 +65,17 @@ impl Output {
 
     /// Prints an error and returns its exit code.
     pub(crate) fn error(&self, error: &CliError) -> ExitCode {
+        speak_for_the_command();
+        self.print_error(error)
+    }
+
+    /// From here on the command says nothing; false where it has said what it ends with.
+    pub(crate) fn silences_command() -> bool {
+        *LAST_WORD.get_or_init(|| Speaker::Signals) == Speaker::Signals
+    }
+
+    /// Prints an error whether the command may speak or not.
+    pub(crate) fn print_error(&self, error: &CliError) -> ExitCode {
         if self.json {
             self.json_error(error);
         }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use signal_hook::consts::signal::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -20,11 +21,16 @@ pub(crate) fn watch(output: Output, goes_on: bool) {
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else { return };
     let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let Some(signal) = signals.forever().next() else { return };
-        abandon_unfinished();
-        // Nothing is in the way of ending here: what is half written is invisible, and ingest goes on with it.
-        if signal == SIGINT {
-            output.error(&CliError::interrupted(goes_on));
-            std::process::exit(Kind::Interrupted.exit_code().into());
+        if Output::silences_command() {
+            abandon_unfinished();
+            // Nothing is in the way of ending here: what is half written is invisible, and ingest goes on with it.
+            if signal == SIGINT {
+                output.print_error(&CliError::interrupted(goes_on));
+                std::process::exit(Kind::Interrupted.exit_code().into());
+            }
+        } else {
+            // All is done: only a reader that does not take what is said keeps the program from its end.
+            std::thread::sleep(Duration::from_millis(500));
         }
         let _ = signal_hook::low_level::emulate_default_handler(signal);
     });

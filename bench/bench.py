@@ -376,4 +376,5 @@ def main() -> None:
         arguments.out.write_text(table + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -292,6 +292,43 @@ def test_raw_and_layers_come_later(vacuole, tmp_path):
     assert out.n_obs == 9 and out.raw is not None and "late" in out.layers
 
 
+@pytest.mark.parametrize("seed", range(50, 53))
+def test_genes_that_are_not_there(seed, vacuole, tmp_path):
+    """Are left out as if the files had never had them, or refused, when told to."""
+    (tmp_path / "fewer").mkdir()
+    paths = many.write(tmp_path, seed, count=4, forms="csr csc dense")
+    genes = set(ad.read_h5ad(paths[0]).var_names)
+    fewer, left_out = [], 0
+    for path in paths[1:]:
+        adata = ad.read_h5ad(path)
+        del adata.raw
+        corpus.write(adata, path)
+        known = adata.var_names.isin(genes)
+        left_out += (~known).sum()
+        fewer.append(path.parent / "fewer" / path.name)
+        with ad.settings.override(remove_unused_categories=False):
+            corpus.write(adata[:, known].copy(), fewer[-1])
+    ours, expected = tmp_path / "ours", tmp_path / "expected"
+    for store in (ours, expected):
+        ingest(vacuole, store, paths[:1])
+    before = snapshot(ours)
+    refused = vacuole.run("ingest", ours, *paths[1:], "--measurement", "RNA", "--new-genes", "error")
+    assert refused.returncode == 5 and "that the experiment does not have" in refused.stderr
+    assert all(path.name in refused.stderr for path in paths[1:]) and "--new-genes" in refused.stderr
+    assert snapshot(ours) == before
+    done = ingest(vacuole, ours, paths[1:], "--new-genes", "drop")
+    assert left_out > 0 and "they are left out" in done.stderr
+    ingest(vacuole, expected, fewer)
+    assert differences(expected, ours, slices=2, values_only=True) == []
+    assert set(tiledbsoma_var(ours)) == genes
+    sound(vacuole, ours)
+
+
+def tiledbsoma_var(store) -> list[str]:
+    with tiledbsoma.open(str(store)) as experiment:
+        return experiment.ms["RNA"].var.read().concat()["var_id"].to_pylist()
+
+
 def test_told_before(vacuole, tmp_path):
     """A dry run of an append lists what is new, and writes nothing."""
 

@@ -124,9 +124,40 @@ def test_hdf5_of_cell_ranger_2(vacuole, tmp_path):
     check(vacuole, tmp_path, path, sc.read_10x_h5(path))
 
 
-def test_several_genomes(vacuole, tmp_path):
-    path = write_v2(tmp_path / "sample.h5", {"GRCh38": Counts(), "mm10": Counts(seed=8)})
-    fails(vacuole, tmp_path / "store", path, "unsupported", "GRCh38, mm10", "genome=...")
+@pytest.mark.parametrize("same_cells", [True, False])
+def test_several_genomes(same_cells, vacuole, tmp_path):
+    """Each is a measurement, as scanpy reads it alone; a cell of several genomes is one cell."""
+    human, mouse = Counts(), Counts(seed=8, features=50)
+    # Some cells are of both genomes, in another order.
+    mouse.barcodes = human.barcodes if same_cells else human.barcodes[30:20:-1] + mouse.barcodes[: 40 - 10]
+    path = write_v2(tmp_path / "sample.h5", {"GRCh38": human, "mm10": mouse})
+    store = tmp_path / "store"
+    vacuole("ingest", store, path)
+    vacuole("verify", store)
+    cells = list(dict.fromkeys(human.barcodes + mouse.barcodes))
+    assert len(cells) == (40 if same_cells else 70)
+    with tiledbsoma.open(str(store)) as experiment:
+        assert experiment.obs.read().concat()["obs_id"].to_pylist() == cells
+        assert sorted(experiment.ms) == ["GRCh38", "mm10"]
+        for genome, measurement in experiment.ms.items():
+            expected = sc.read_10x_h5(path, genome=genome)
+            var = measurement.var.read().concat().to_pandas()
+            assert var["gene_ids"].tolist() == expected.var["gene_ids"].tolist()
+            x = measurement.X["data"]
+            assert x.shape == (len(cells), expected.n_vars)
+            found = x.read().coos().concat().to_scipy().tocsr()
+            rows = [cells.index(cell) for cell in expected.obs_names]
+            assert (found[rows] != expected.X).nnz == 0
+            assert found.nnz == expected.X.nnz
+    shown = vacuole.run("show", path)
+    assert shown.returncode != 0 and "genomes GRCh38, mm10" in shown.stderr
+
+
+def test_genomes_with_a_barcode_twice(vacuole, tmp_path):
+    counts = Counts()
+    counts.barcodes[3] = counts.barcodes[5]
+    path = write_v2(tmp_path / "sample.h5", {"GRCh38": Counts(), "mm10": counts})
+    fails(vacuole, tmp_path / "store", path, "corrupt", "mm10/barcodes", counts.barcodes[3])
 
 
 def test_any_name_and_no_cells(vacuole, tmp_path):

@@ -31,7 +31,9 @@ pub use dry_run::{DryRun, New, plan_only};
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 pub use in_list::InputFile;
-pub use options::{IngestOptions, Progress, Resources, SameIdsPolicy, Silent, use_threads};
+pub use options::{
+    IngestOptions, NewGenesPolicy, Progress, Resources, SameIdsPolicy, Silent, use_threads,
+};
 pub use plan::{Plan, PlannedInput, Unit};
 pub use planned::{PlanUri, ingest_planned, prepare};
 pub use run::{IngestSummary, ingest};

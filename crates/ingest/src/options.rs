@@ -20,6 +20,9 @@ pub struct IngestOptions {
     /// What becomes of cells whose ids are another file's, or the experiment's, too.
     #[serde(default)]
     pub same_ids: SameIdsPolicy,
+    /// What becomes of genes that the experiment does not have.
+    #[serde(default)]
+    pub new_genes: NewGenesPolicy,
     /// Takes the raw counts in the place of X.
     #[serde(default)]
     pub use_raw: bool,
@@ -64,6 +67,7 @@ impl Default for IngestOptions {
             obs_id_name: "obs_id".to_owned(),
             var_id_name: "var_id".to_owned(),
             same_ids: SameIdsPolicy::Error,
+            new_genes: NewGenesPolicy::Add,
             use_raw: false,
             keep_layers: None,
             drop_layers: Vec::new(),
@@ -89,6 +93,19 @@ pub enum SameIdsPolicy {
     Suffix,
     /// They are the same cells: what is measured of them, in other layers or measurements, goes to the first one's join id.
     Match,
+}
+
+/// What becomes of genes that the experiment does not have, where it has genes of the measurement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewGenesPolicy {
+    /// They come behind those that are there.
+    #[default]
+    Add,
+    /// They are left out, with what is measured of them.
+    Drop,
+    /// They are refused.
+    Error,
 }
 
 /// What an ingest may take of the machine. It does not change what is stored.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::aligned::{aligned, members, pairwise, shape_of, take_neighbors};
 use super::matrix::open_matrix;
 use super::placed::Placement;
-use super::{Element, Frame, Matrix, ReadOptions, SparseMatrix, element, legacy, mudata, tenx};
+use super::{
+    Element, Frame, Matrix, ReadOptions, SparseMatrix, element, genomes, legacy, mudata, tenx,
+};
 use crate::container::{File, Group, Node};
 use crate::source::FileSource;
 use crate::zarr::{Store, ZarrFolder, ZarrSource};
@@ -153,13 +155,16 @@ impl H5ad {
             return Self::open_mudata(file, root);
         }
         if root.get("obs")?.is_none() {
-            if let Some(tenx::Parts { x, obs, var }) = tenx::open(&root)? {
-                return Self::of_parts(file.name(), Some(file), Format::TenX, x, obs, var);
-            }
-            return Err(Error::new(
-                ErrorKind::NotH5ad,
-                format!("expected an AnnData with \"obs\", found {:?}", root.names()?),
-            ));
+            return match tenx::open(&root)? {
+                Some(tenx::Found::One(tenx::Parts { x, obs, var })) => {
+                    Self::of_parts(file.name(), Some(file), Format::TenX, x, obs, var)
+                }
+                Some(tenx::Found::Genomes(genomes)) => Self::of_genomes(file, genomes),
+                None => Err(Error::new(
+                    ErrorKind::NotH5ad,
+                    format!("expected an AnnData with \"obs\", found {:?}", root.names()?),
+                )),
+            };
         }
         State::open(root)?.checked()
     }
@@ -196,7 +201,24 @@ impl H5ad {
             .checked()
     }
 
-    /// The modalities of a MuData, with the cells of all; nothing of an AnnData.
+    /// Makes a modality of each genome, with the cells of all.
+    fn of_genomes(file: &File, genomes: Vec<(String, tenx::Parts)>) -> Result<Self> {
+        let (obs, placements) = genomes::together(&genomes)?;
+        let mut modalities = Vec::with_capacity(genomes.len());
+        for ((genome, parts), placement) in genomes.into_iter().zip(placements) {
+            let x = Matrix::Sparse(parts.x);
+            let x = Some(placement.as_ref().map_or(x.clone(), |placement| placement.matrix(&x)));
+            let (obs, var) = (obs.clone(), parts.var);
+            let state = State { placement, ..State::without_rest(file, Format::TenX, x, obs, var) };
+            modalities.push((genome, state.checked()?));
+        }
+        let var = Frame::numbered("var", 0)?;
+        let state = State::without_rest(file, Format::TenX, None, obs, var);
+        State { modalities, ..state }.checked()
+    }
+
+    /// The modalities of a MuData, and the genomes of a file of 10x Genomics that has several, with the cells of all; else
+    /// nothing.
     pub fn modalities(&self) -> &[(String, H5ad)] {
         &self.0.modalities
     }
@@ -439,6 +461,14 @@ impl H5ad {
 }
 
 impl State {
+    /// What is read of a file of a format that has nothing but `X`, `obs` and `var`.
+    fn without_rest(file: &File, format: Format, x: Option<Matrix>, obs: Frame, var: Frame) -> Self {
+        let (name, file) = (file.name().to_owned(), Some(file.clone()));
+        let (rest, legacy_uns, placement) = (None, None, None);
+        let (modalities, unread) = (Vec::new(), Vec::new());
+        Self { name, file, rest, format, x, obs, var, legacy_uns, placement, modalities, unread }
+    }
+
     /// An AnnData, whose shape is not checked yet.
     fn open(root: Group) -> Result<Self> {
         let x = match root.get("X")? {

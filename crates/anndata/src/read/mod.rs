@@ -7,6 +7,7 @@ mod dense;
 mod element;
 mod feature_types;
 mod frame;
+mod genomes;
 mod h5ad;
 mod index_text;
 mod legacy;

@@ -18,6 +18,13 @@ const NO_COLUMNS: [&str; 5] = ["name", "feature_type", "id", "gene_id", "_all_ta
 /// What a group of any genome has, in files of Cell Ranger before 3.
 const OF_A_GENOME: [&str; 6] = ["barcodes", "genes", "gene_names", "data", "indices", "indptr"];
 
+/// What a file holds.
+pub(super) enum Found {
+    One(Parts),
+    /// Each with cells and genes of its own, by its name.
+    Genomes(Vec<(String, Parts)>),
+}
+
 /// The parts of an AnnData.
 pub(super) struct Parts {
     pub(super) x: SparseMatrix,
@@ -26,30 +33,25 @@ pub(super) struct Parts {
 }
 
 /// Opens what the root of a file holds; none where that is nothing of 10x Genomics.
-pub(super) fn open(root: &Group) -> Result<Option<Parts>> {
+pub(super) fn open(root: &Group) -> Result<Option<Found>> {
     if let Some(Node::Group(matrix)) = root.get("matrix")? {
-        return open_matrix(&matrix).map(Some).map_err(|error| matrix.locate(error));
+        let parts = open_matrix(&matrix).map_err(|error| matrix.locate(error))?;
+        return Ok(Some(Found::One(parts)));
     }
     let mut genomes = Vec::new();
     for name in root.names()? {
         if let Some(Node::Group(group)) = root.get(&name)?
             && is_of_a_genome(&group)?
         {
-            genomes.push((name, group));
+            let parts = open_genome(&group).map_err(|error| group.locate(error))?;
+            genomes.push((name, parts));
         }
     }
-    match genomes.as_slice() {
-        [] => Ok(None),
-        [(_, group)] => open_genome(group).map(Some).map_err(|error| group.locate(error)),
-        several => {
-            let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
-            Err(Error::unsupported(format!(
-                "expected one genome, as a file of Cell Ranger before 3 has it, found {}, each with cells and genes \
-                 of its own; write an H5AD of each with scanpy.read_10x_h5(file, genome=...)",
-                names.join(", ")
-            )))
-        }
-    }
+    Ok(match genomes.len() {
+        0 => None,
+        1 => genomes.pop().map(|(_, parts)| Found::One(parts)),
+        _ => Some(Found::Genomes(genomes)),
+    })
 }
 
 fn is_of_a_genome(group: &Group) -> Result<bool> {

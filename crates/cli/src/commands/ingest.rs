@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::ProgressBar;
 use serde_json::json;
 use vacuole_ingest::{
-    IngestOptions, IngestSummary, InputFile, New, PlanUri, Progress, Resources, SameIdsPolicy,
-    Shard, abort, ingest, ingest_planned, leave_out_bad, plan_only, prepare,
+    IngestOptions, IngestSummary, InputFile, New, NewGenesPolicy, PlanUri, Progress, Resources,
+    SameIdsPolicy, Shard, abort, ingest, ingest_planned, leave_out_bad, plan_only, prepare,
 };
 
 use crate::error::CliError;
@@ -64,6 +64,9 @@ pub(crate) struct Arguments {
     /// What becomes of cells whose ids another file, or the experiment, has too
     #[arg(long, value_enum, value_name = "POLICY", default_value = "error")]
     same_ids: SameIds,
+    /// What becomes of genes that the experiment does not have, where it has genes of the measurement
+    #[arg(long, value_enum, value_name = "POLICY", default_value = "add")]
+    new_genes: NewGenes,
     /// Take the raw counts in the place of X
     #[arg(long)]
     use_raw: bool,
@@ -145,6 +148,27 @@ impl From<SameIds> for SameIdsPolicy {
     }
 }
 
+/// What becomes of genes that the experiment does not have.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum NewGenes {
+    /// Add them behind those that are there
+    Add,
+    /// Leave them out, with what is measured of them
+    Drop,
+    /// Refuse them
+    Error,
+}
+
+impl From<NewGenes> for NewGenesPolicy {
+    fn from(chosen: NewGenes) -> Self {
+        match chosen {
+            NewGenes::Add => Self::Add,
+            NewGenes::Drop => Self::Drop,
+            NewGenes::Error => Self::Error,
+        }
+    }
+}
+
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let experiment = match (&arguments.experiment, &arguments.plan) {
         (Some(experiment), _) => experiment.as_str(),
@@ -171,6 +195,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         obs_id_name: arguments.obs_id_name,
         var_id_name: arguments.var_id_name,
         same_ids: arguments.same_ids.into(),
+        new_genes: arguments.new_genes.into(),
         use_raw: arguments.use_raw,
         keep_layers: (!arguments.keep_layer.is_empty()).then_some(arguments.keep_layer),
         drop_layers: arguments.drop_layer,

@@ -31,7 +31,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::input::OpenInput;
 use crate::inputs::{OpenInputs, problems, together};
-use crate::options::{Held, IngestOptions, Progress, SameIdsPolicy, Silent};
+use crate::options::{Held, IngestOptions, NewGenesPolicy, Progress, SameIdsPolicy, Silent};
 use crate::side_by_side::side_by_side;
 use crate::write::Renumbered;
 
@@ -368,7 +368,12 @@ impl<'a> Together<'a> {
     fn genes(&mut self, path: &str, frames: &[(usize, ArrayNode)]) -> Result<Axis> {
         let mut axis = Axis::default();
         let mut known: HashMap<String, u32> = HashMap::new();
-        if let Some(stored) = self.base.and_then(|base| base.array(path)) {
+        let there = self.base.and_then(|base| base.array(path));
+        let policy = match there {
+            Some(_) => self.context.options.new_genes,
+            None => NewGenesPolicy::Add,
+        };
+        if let Some(stored) = there {
             axis.length = stored.next_id();
             if let Some(name) = self.id_name_there(path, stored, frames)? {
                 stored.each_id(&name, |ids, places| {
@@ -397,6 +402,7 @@ impl<'a> Together<'a> {
             let mut chosen = Vec::new();
             let mut places = Vec::with_capacity(ids.len());
             let mut seen = HashSet::new();
+            let mut unknown = Unknown::default();
             for (row, id) in ids.iter().map(Option::unwrap_or_default).enumerate() {
                 let next = u32::try_from(axis.length).map_err(|_| Error::Unfit {
                     object: path.to_owned(),
@@ -404,6 +410,11 @@ impl<'a> Together<'a> {
                 })?;
                 let place = match known.get(id) {
                     Some(&place) => place,
+                    None if policy != NewGenesPolicy::Add => {
+                        unknown.add(id);
+                        places.push(Renumbered::NOWHERE);
+                        continue;
+                    }
                     None => {
                         known.insert(id.to_owned(), next);
                         axis.length += 1;
@@ -418,6 +429,15 @@ impl<'a> Together<'a> {
                     ));
                 }
                 places.push(place);
+            }
+            if let Some(found) = unknown.told() {
+                let found = format!("{}: {path}: {found}", self.name(*input));
+                match policy {
+                    NewGenesPolicy::Error => self.problems.push(format!(
+                        "{found}; choose with --new-genes whether to add or to drop them"
+                    )),
+                    _ => self.context.progress.warn(&format!("{found}; they are left out")),
+                }
             }
             let all_new = chosen.len() as u64 == rows;
             let on_axis = OnAxis {
@@ -693,6 +713,34 @@ fn more_of(base: &Base, groups: Vec<GroupNode>) -> Vec<GroupNode> {
         (!group.exists || !group.members.is_empty()).then_some(group)
     });
     more.collect()
+}
+
+/// Genes that the experiment does not have.
+#[derive(Default)]
+struct Unknown {
+    count: usize,
+    first: Vec<String>,
+}
+
+impl Unknown {
+    /// How many are named.
+    const NAMED: usize = 3;
+
+    fn add(&mut self, id: &str) {
+        self.count += 1;
+        if self.first.len() < Self::NAMED {
+            self.first.push(id.to_owned());
+        }
+    }
+
+    /// How many there are, and some of them; none where there are none.
+    fn told(&self) -> Option<String> {
+        let more = if self.count > self.first.len() { ", ..." } else { "" };
+        let (count, plural) = (self.count, if self.count == 1 { "gene" } else { "genes" });
+        let named = self.first.join(", ");
+        (count > 0)
+            .then(|| format!("{count} {plural} that the experiment does not have: {named}{more}"))
+    }
 }
 
 /// The axes of an experiment.

@@ -19,7 +19,7 @@ type Measurement = (String, H5ad);
 /// The measurements of a file that has others than the one that is chosen.
 pub(super) fn of(file: &H5ad, context: &Context<'_>) -> Result<Option<Vec<Measurement>>> {
     let chosen = &context.options.measurement;
-    if file.format() == Format::MuData {
+    if !file.modalities().is_empty() || file.format() == Format::MuData {
         let mut found = file.modalities().to_vec();
         found.sort_by_key(|(name, _)| name == chosen);
         return Ok(Some(found));

@@ -9,6 +9,9 @@ use std::ops::Range;
 
 use arrow_buffer::{Buffer, MutableBuffer, ScalarBuffer};
 
+use super::place::Renumbered;
+use crate::error::Result;
+
 /// Compressed rows: where each begins, the columns and the values' bytes.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -126,6 +129,30 @@ impl Block {
         let (first, last) = (self.indptr.first(), self.indptr.last());
         let announced = first.zip(last).map_or(0, |(first, last)| last.saturating_sub(*first));
         self.columns.len().min(announced as usize)
+    }
+
+    /// The same entries at the array's columns, but for those of columns that are left out. A value has `size` bytes.
+    pub(super) fn renumbered(mut self, columns: &Renumbered, size: usize) -> Result<Self> {
+        self.columns = columns.apply(self.columns)?;
+        if !columns.leaves_out() {
+            return Ok(self);
+        }
+        let most = self.columns.len();
+        let (mut kept, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most * size));
+        let mut indptr = vec![0];
+        for row in self.rows() {
+            for entry in row {
+                let column = self.columns.get(entry).filter(|&&to| to != Renumbered::NOWHERE);
+                let value = self.values.get(entry * size..(entry + 1) * size);
+                if let (Some(&column), Some(value)) = (column, value) {
+                    kept.push(column);
+                    values.extend_from_slice(value);
+                }
+            }
+            indptr.push(kept.len() as u64);
+        }
+        let (columns, values) = (kept.into(), Buffer::from_vec(values));
+        Ok(Self { first_row: self.first_row, indptr, columns, values })
     }
 
     /// Where the entries of each row are.

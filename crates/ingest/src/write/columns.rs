@@ -112,8 +112,9 @@ impl<'a> Columns<'a> {
                         let values = values.get(part.start * size..part.end * size);
                         let lines = indices.get(part).unwrap_or_default();
                         let values = values.unwrap_or_default();
-                        let column = self.columns.get(column as u32)?;
-                        add_column(&mut buckets, &rows, geometry, column, lines, values)?;
+                        if let Some(column) = self.columns.get(column as u32)? {
+                            add_column(&mut buckets, &rows, geometry, column, lines, values)?;
+                        }
                     }
                     if end > stored.end {
                         break;

@@ -145,8 +145,8 @@ fn add(
                 _ => nonzero::<8>(bytes, width, float),
             })
             .collect();
-        for mut block in found {
-            block.columns = columns.apply(block.columns)?;
+        for block in found {
+            let mut block = block.renumbered(columns, size)?;
             block.first_row = row;
             let rows = block.indptr.len() as u64 - 1;
             row += rows;

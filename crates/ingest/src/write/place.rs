@@ -11,17 +11,28 @@ use crate::error::{Error, Result};
 pub(crate) struct Renumbered {
     columns: Option<Arc<[u32]>>,
     rising: bool,
+    leaves_out: bool,
 }
 
 impl Renumbered {
-    /// The array's column for each one of the matrix.
+    /// Stands for the column of the array where one of the matrix is left out.
+    pub(crate) const NOWHERE: u32 = u32::MAX;
+
+    /// The array's column for each one of the matrix, or [`Renumbered::NOWHERE`].
     pub(crate) fn new(columns: Vec<u32>) -> Self {
         let same = columns.iter().enumerate().all(|(column, &new)| column == new as usize);
         if same {
             return Self::default();
         }
-        let rising = columns.is_sorted_by(|a, b| a < b);
-        Self { columns: Some(columns.into()), rising }
+        let kept = || columns.iter().filter(|&&column| column != Self::NOWHERE);
+        let rising = kept().is_sorted_by(|a, b| a < b);
+        let leaves_out = kept().count() < columns.len();
+        Self { columns: Some(columns.into()), rising, leaves_out }
+    }
+
+    /// Whether columns of the matrix are left out.
+    pub(super) fn leaves_out(&self) -> bool {
+        self.leaves_out
     }
 
     /// Whether columns that rise in the matrix rise in the array.
@@ -29,8 +40,13 @@ impl Renumbered {
         self.columns.is_none() || self.rising
     }
 
-    /// The array's column for one of the matrix.
-    pub(super) fn get(&self, column: u32) -> Result<u32> {
+    /// The array's column for one of the matrix; none where it is left out.
+    pub(super) fn get(&self, column: u32) -> Result<Option<u32>> {
+        let place = self.place(column)?;
+        Ok((place != Self::NOWHERE).then_some(place))
+    }
+
+    fn place(&self, column: u32) -> Result<u32> {
         match &self.columns {
             None => Ok(column),
             Some(columns) => {
@@ -39,11 +55,11 @@ impl Renumbered {
         }
     }
 
-    /// The array's columns for those of entries.
+    /// The array's columns for those of entries, or [`Renumbered::NOWHERE`].
     pub(super) fn apply(&self, found: ScalarBuffer<u32>) -> Result<ScalarBuffer<u32>> {
         match &self.columns {
             None => Ok(found),
-            Some(_) => found.iter().map(|&column| self.get(column)).collect(),
+            Some(_) => found.iter().map(|&column| self.place(column)).collect(),
         }
     }
 }
@@ -69,5 +85,8 @@ mod tests {
         let other = Renumbered::new(vec![1, 0]);
         assert!(!other.is_rising());
         assert!(other.apply(vec![2].into()).is_err());
+        let fewer = Renumbered::new(vec![Renumbered::NOWHERE, 3, Renumbered::NOWHERE, 5]);
+        assert!(fewer.is_rising() && fewer.leaves_out() && !rising.leaves_out());
+        assert_eq!((fewer.get(2).unwrap(), fewer.get(3).unwrap()), (None, Some(5)));
     }
 }

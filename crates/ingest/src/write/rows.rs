@@ -58,7 +58,9 @@ impl<'a> Rows<'a> {
                 {
                     end = next(end);
                 }
-                put(self.block(start..end)?.ordered(&self.geometry))
+                let mut ordered = self.block(start..end)?.ordered(&self.geometry);
+                ordered.looked_at = self.entries(start..end);
+                put(ordered)
             };
             if !wanted {
                 return Ok(());
@@ -108,12 +110,13 @@ impl<'a> Rows<'a> {
             || self.matrix.read_data(stored.clone()),
         );
         let indptr = self.indptr.get(rows.start as usize..=rows.end as usize);
-        Ok(Block {
+        let block = Block {
             first_row: rows.start,
             indptr: indptr.unwrap_or_default().to_vec(),
-            columns: self.columns.apply(columns?)?,
+            columns: columns?,
             values: cells::into_buffer(stored_as(values?, self.stored_type, self.matrix.path())?),
-        })
+        };
+        block.renumbered(&self.columns, self.geometry.size)
     }
 
     /// Reads one row of space tiles some rows at a time.
@@ -124,7 +127,7 @@ impl<'a> Rows<'a> {
         put: &mut Put<'_, Ordered>,
     ) -> Result<bool> {
         let mut strips = Strips::new(&self.geometry, budget);
-        let read = |put: &mut Put<'_, Block>| {
+        let read = |put: &mut Put<'_, (Block, u64)>| {
             let mut start = rows.start;
             while start < rows.end {
                 let mut end = start + 1;
@@ -133,17 +136,14 @@ impl<'a> Rows<'a> {
                 }
                 let mut block = self.block(start..end)?;
                 block.first_row = start - rows.start;
-                if !put(block) {
+                if !put((block, self.entries(start..end))) {
                     break;
                 }
                 start = end;
             }
             Ok(())
         };
-        ahead(read, |block| {
-            let entries = block.columns.len() as u64;
-            strips.add(block, entries)
-        })?;
+        ahead(read, |(block, entries)| strips.add(block, entries))?;
         strips.drain(rows.start, put)
     }
 }

@@ -75,14 +75,16 @@ fn open_path(path: &Path) -> Result<Option<H5ad>> {
     one_measurement(H5ad::open(path)?).map(Some)
 }
 
-/// Fails for a MuData, of which no question says which modality it is about.
+/// Fails for a MuData, of which no question says which modality it is about, and for several genomes.
 fn one_measurement(file: H5ad) -> Result<H5ad> {
-    if file.format() != Format::MuData {
-        return Ok(file);
-    }
+    let what = match file.format() {
+        Format::MuData => "a MuData with the modalities",
+        _ if file.modalities().is_empty() => return Ok(file),
+        _ => "a file with the genomes",
+    };
     let names: Vec<&str> = file.modalities().iter().map(|(name, _)| name.as_str()).collect();
     let message = format!(
-        "expected one AnnData, found a MuData with the modalities {}; ingest it, and ask the experiment",
+        "expected one AnnData, found {what} {}; ingest it, and ask the experiment",
         names.join(", ")
     );
     Err(file.locate(AnnDataError::unsupported(message), "").into())

@@ -4,12 +4,13 @@ CARGO_TARGET_DIR ?= $(VACUOLE_CACHE)/target
 PYTHON ?= python3
 export VACUOLE_CACHE CARGO_TARGET_DIR
 
-.PHONY: help bench demo lint test
+.PHONY: help bench bench-long demo lint test
 
 help:
 	@echo 'make demo   build the program, ingest 700 real cells, query them'
 	@echo 'make test   lint, then the tests in Rust and in Python (against tiledbsoma)'
 	@echo 'make lint   cargo fmt and clippy'
+	@echo 'make bench-long  a million cells, which needs 8 GB of disk and some minutes'
 	@echo 'make bench  beside tiledbsoma, SLAF, s5cmd and rclone: time, memory, bytes, requests (ARGS=--quick: the small file only)'
 
 demo:
@@ -41,3 +42,8 @@ bench:
 	"$$python" bench/bench.py --binary "$(CARGO_TARGET_DIR)/release/vacuole" --cache "$(VACUOLE_CACHE)" $(ARGS)
 	@python=$$($(PYTHON) .ci/python_env.py bench/transfer-requirements.txt) && \
 	"$$python" bench/transfer.py --binary "$(CARGO_TARGET_DIR)/release/vacuole" $(if $(findstring --quick,$(ARGS)),--size 256 --files 500 --rounds 1)
+
+bench-long:
+	cargo build --release -p vacuole --locked
+	@python=$$($(PYTHON) .ci/python_env.py bench/requirements.txt) && \
+	"$$python" bench/long.py --binary "$(CARGO_TARGET_DIR)/release/vacuole" --cache "$(VACUOLE_CACHE)" $(ARGS)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import anndata as ad
 import corpus
+import h5py
 import many
 import numpy as np
 import pandas as pd
@@ -285,6 +286,33 @@ def test_a_plan_is_for_what_it_was_made_of(vacuole, tmp_path):
     # Options that the plan has are not taken beside it.
     for option in (("--layer", "x"), ("--measurement", "x"), ("--in-list", "x"), ("--prepare",), ("--dry-run",), ("--abort",)):
         assert vacuole.run("ingest", "--plan", plan, *option).returncode == CODES["usage"]
+
+
+def test_what_a_planned_shard_does_not_read_again(vacuole, tmp_path):
+    """A file of the size and the time that the plan has is taken for the same; without a plan its bytes decide."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    paths = many.write(folder, 44, count=3, alike=True, forms="dense")
+    store = tmp_path / "store"
+    plan = vacuole("ingest", store, *paths, "--prepare").stdout.strip()
+    for path in paths:
+        os.utime(path, ns=(1, 1))
+    # Other times say nothing: the bytes are the same.
+    assert json.loads(vacuole("ingest", "--plan", plan, "--shard", "1/2", "--json").stdout)["written_units"] > 0
+    vacuole("ingest", store, "--abort")
+    plan = vacuole("ingest", store, *paths, "--prepare").stdout.strip()
+    before = paths[0].stat()
+    with h5py.File(paths[0], "r+") as file:
+        file["X"][0, 0] = 77
+    assert paths[0].stat().st_size == before.st_size
+    refused = vacuole.run("ingest", "--plan", plan, "--shard", "1/2")
+    assert refused.returncode == CODES["already_exists"] and "contents are others" in refused.stderr
+    os.utime(paths[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    refused = vacuole.run("ingest", store, *paths, "--shard", "1/2")
+    assert refused.returncode == CODES["already_exists"] and "contents are others" in refused.stderr
+    for text in names(2):
+        vacuole("ingest", "--plan", plan, "--shard", text)
+    assert many.differences(store, paths) == []
 
 
 def test_ambiguous_ids_of_a_plan(vacuole, tmp_path):

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use vacuole_soma::create::{WriteStamp, folder_of};
 use vacuole_store::{Uri, join};
 
-use crate::describe::{Base, Contents, Description, Node, Stored, describe_all, describe_one};
+use crate::describe::{
+    Base, Contents, Description, IdsOf, Node, Stored, describe_all, describe_one,
+};
 use crate::destination::experiment_exists;
 use crate::error::Result;
 use crate::in_list::InputFile;
@@ -67,7 +69,7 @@ pub fn plan_only(
     let several = |error| every_problem(error, paths, |file| describe_one(file, options));
     let mut inputs = Inputs::find(paths, resources).map_err(several)?;
     let budget = Budget::new(resources, &uri, inputs.memory());
-    let mut planned = inputs.planned().map_err(several)?;
+    let mut planned = inputs.planned(&[]).map_err(several)?;
     let store = vacuole_store::open(&uri)?;
     let exists = experiment_exists(&store)?;
     if exists {
@@ -76,7 +78,8 @@ pub fn plan_only(
     let base = exists.then(|| Base::open(&store, u64::MAX)).transpose()?;
     let stamp = WriteStamp { at: now(), uuid: uuid::Uuid::new_v4().simple().to_string() };
     let files = inputs.open().map_err(several)?;
-    let description = describe_all(&files, base.as_ref(), options, progress, &stamp.uuid)?;
+    let description =
+        describe_all(&files, base.as_ref(), options, progress, &stamp.uuid, IdsOf::Inputs)?;
     let n_var = description.n_vars;
     let mut spill_bytes = 0;
     for node in &description.nodes {

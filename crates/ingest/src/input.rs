@@ -104,6 +104,18 @@ impl Input {
         }
     }
 
+    /// Whether size and time of a file on disk are those of a fingerprint, so that it need not be read to know that it is
+    /// the same.
+    pub(crate) fn seems(&self, known: &Fingerprint) -> bool {
+        match &self.place {
+            Place::File(file) => {
+                (file.size(), file.modified()) == (known.size, known.modified)
+                    && known.etag.is_none()
+            }
+            _ => false,
+        }
+    }
+
     /// The most memory that reading it takes besides what is read.
     pub(crate) fn memory(&self) -> u64 {
         match &self.place {

@@ -1,9 +1,11 @@
 //! All files of an ingest.
 
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::in_list::InputFile;
 use crate::input::{Input, OpenInput};
 use crate::options::Resources;
@@ -98,12 +100,17 @@ impl Inputs {
         Self { all: all.collect(), limits: self.limits }
     }
 
-    /// Which files they are. Those on disk are read for it.
-    pub(crate) fn planned(&self) -> Result<Vec<PlannedInput>> {
+    /// Which files they are. Those on disk are read for it, unless they have the path, the size and the time of one of
+    /// `known`.
+    pub(crate) fn planned(&self, known: &[PlannedInput]) -> Result<Vec<PlannedInput>> {
+        let known: HashMap<&str, &Fingerprint> =
+            known.iter().map(|input| (&*input.path, &input.fingerprint)).collect();
         each(&self.all, self.limits.at_once, |input| {
+            let known = known.get(input.name()).filter(|known| input.seems(known));
             Ok(PlannedInput {
                 path: input.name().to_owned(),
-                fingerprint: input.fingerprint()?,
+                fingerprint: known
+                    .map_or_else(|| input.fingerprint(), |known| Ok((*known).clone()))?,
                 obs_values: input.obs_values().to_vec(),
             })
         })

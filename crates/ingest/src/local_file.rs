@@ -91,6 +91,11 @@ impl LocalFile {
         u64::try_from(nanoseconds).unwrap_or(0)
     }
 
+    /// In bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.state.size
+    }
+
     /// Opens the file to read it from its beginning, apart from those that are open for ranges.
     pub(crate) fn open(&self) -> Result<File> {
         let file = File::open(&self.path).map_err(|source| unreadable(&self.path, source))?;

@@ -20,7 +20,7 @@ use vacuole_store::{Store, Uri};
 use crate::abort::give_up;
 use crate::afterwards::afterwards;
 use crate::commit::Commit;
-use crate::describe::{Base, describe_all, describe_one};
+use crate::describe::{Base, IdsOf, describe_all, describe_one};
 use crate::destination::{
     check_base, check_folder, check_free, check_same, experiment_exists, remove_unfinished,
 };
@@ -135,7 +135,15 @@ fn attempt(
     let mut inputs = inputs.with_tmpdir(&Budget::new(resources, &uri, 0).tmpdir());
     let store = vacuole_store::open(&uri)?;
     progress.begin("reading the input", 0);
-    let mut planned = inputs.planned().map_err(several)?;
+    // Of a plan that was made apart, the inputs were looked at then.
+    let (known, ids) = match task.plan {
+        None => (Vec::new(), IdsOf::Inputs),
+        Some(uuid) => match Plan::read(&*store)?.filter(|open| open.uuid == uuid) {
+            Some(open) => (open.inputs, IdsOf::Plan),
+            None => return finished(&*store, destination, uuid).map(Some),
+        },
+    };
+    let mut planned = inputs.planned(&known).map_err(several)?;
     check_folder(&*store)?;
     if let Some(uuid) = task.plan
         && Plan::read(&*store)?.is_none_or(|open| open.uuid != uuid)
@@ -200,7 +208,7 @@ fn attempt(
             uuid: uuid::Uuid::new_v4().simple().to_string(),
         },
     };
-    let description = describe_all(&files, base.as_ref(), options, progress, &stamp.uuid)?;
+    let description = describe_all(&files, base.as_ref(), options, progress, &stamp.uuid, ids)?;
     let joined = open.is_some();
     let plan = match open {
         Some(plan) => plan,

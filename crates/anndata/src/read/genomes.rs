@@ -15,7 +15,9 @@ use super::{ForeignValues, Frame, StoredColumn};
 use crate::{Error, Result};
 
 /// The cells of all genomes, and of each which of its rows they are; none where each row is the cell of its number.
-pub(super) fn together(genomes: &[(String, Parts)]) -> Result<(Frame, Vec<Option<Arc<Placement>>>)> {
+pub(super) fn together(
+    genomes: &[(String, Parts)],
+) -> Result<(Frame, Vec<Option<Arc<Placement>>>)> {
     let mut barcodes: Vec<String> = Vec::new();
     let mut cells: HashMap<String, usize> = HashMap::new();
     let mut rows_of_all = Vec::with_capacity(genomes.len());

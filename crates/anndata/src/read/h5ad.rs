@@ -462,7 +462,13 @@ impl H5ad {
 
 impl State {
     /// What is read of a file of a format that has nothing but `X`, `obs` and `var`.
-    fn without_rest(file: &File, format: Format, x: Option<Matrix>, obs: Frame, var: Frame) -> Self {
+    fn without_rest(
+        file: &File,
+        format: Format,
+        x: Option<Matrix>,
+        obs: Frame,
+        var: Frame,
+    ) -> Self {
         let (name, file) = (file.name().to_owned(), Some(file.clone()));
         let (rest, legacy_uns, placement) = (None, None, None);
         let (modalities, unread) = (Vec::new(), Vec::new());

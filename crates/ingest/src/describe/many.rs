@@ -35,6 +35,15 @@ use crate::options::{Held, IngestOptions, NewGenesPolicy, Progress, SameIdsPolic
 use crate::side_by_side::side_by_side;
 use crate::write::Renumbered;
 
+/// Where it is looked whether ids of cells come twice, where nothing but that hangs on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdsOf {
+    /// In the inputs, and the experiment.
+    Inputs,
+    /// It was looked when the plan was made.
+    Plan,
+}
+
 /// The data frame of cells.
 const OBS: &str = "obs";
 
@@ -48,6 +57,7 @@ pub(crate) fn describe_all(
     options: &IngestOptions,
     progress: &dyn Progress,
     uuid: &str,
+    ids: IdsOf,
 ) -> Result<Description> {
     if let ([only], None, false) = (&**files, base, options.schema_only) {
         let context = context_of(only, options, progress, uuid, false);
@@ -75,7 +85,7 @@ pub(crate) fn describe_all(
     warn_of_left_out(&found, progress);
     let (input, obs_values) = ("the inputs", &[][..]);
     let context = Context { input, options, progress, uuid, obs_values, of_several: true };
-    Together { context, base, files, problems: Vec::new() }.describe(found)
+    Together { context, base, files, ids, problems: Vec::new() }.describe(found)
 }
 
 fn context_of<'a>(
@@ -136,6 +146,7 @@ struct Together<'a> {
     context: Context<'a>,
     base: Option<&'a Base>,
     files: &'a OpenInputs,
+    ids: IdsOf,
     problems: Vec<String>,
 }
 
@@ -337,7 +348,9 @@ impl<'a> Together<'a> {
         let base = self.base;
         if let Some(stored) = base.and_then(|base| base.array(OBS)) {
             axis.length = stored.next_id();
-            if let Some(name) = self.id_name_there(OBS, stored, frames)? {
+            if let Some(name) = self.id_name_there(OBS, stored, frames)?
+                && self.ids == IdsOf::Inputs
+            {
                 names.push(base.map(Base::display).unwrap_or_default());
                 ids.push(Box::new(IdsThere { stored, name }));
             }
@@ -346,7 +359,9 @@ impl<'a> Together<'a> {
             let on_axis = OnAxis { first_row: axis.length, ..OnAxis::default() };
             axis.files.insert(*input, on_axis);
             axis.length += frame_of(frame).map_or(0, |frame| frame.rows);
-            if let Some(column) = self.id_column(*input, frame) {
+            if self.ids == IdsOf::Inputs
+                && let Some(column) = self.id_column(*input, frame)
+            {
                 names.push(self.name(*input).to_owned());
                 ids.push(Box::new(column));
             }

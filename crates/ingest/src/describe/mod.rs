@@ -38,7 +38,7 @@ pub(crate) use column::SomaColumn;
 pub(crate) use frame::FrameContents;
 use ids::Ids;
 pub(crate) use keep::{Extra, Kept};
-pub(crate) use many::{describe_all, describe_one};
+pub(crate) use many::{IdsOf, describe_all, describe_one};
 use matrix::ColumnAxis;
 pub(crate) use matrix::{DenseContents, MatrixContents};
 

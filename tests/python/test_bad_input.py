@@ -314,6 +314,46 @@ def test_values_that_are_announced_only(fails, h5ad, nnz):
     fails(h5ad, kind, "small.h5ad: X/", mentioned)
 
 
+def test_more_values_than_int32_counts(vacuole, tmp_path):
+    """A plan for several files of more than 2^31 values each: every row once, every value counted, in little memory. The
+    values are announced only, as nobody looks at them before they are written."""
+    cells, genes, each = 120_000, 30_000, 19_000
+    paths = []
+    for k in range(3):
+        paths.append(tmp_path / f"{k}.h5ad")
+        x = sp.csr_matrix((cells, genes), dtype="f4")
+        ids = pd.DataFrame(index=[f"{k} {i}" for i in range(cells)])
+        corpus.write(ad.AnnData(x, obs=ids, var=pd.DataFrame(index=corpus.names("g", genes))), paths[-1])
+        announce_sparse(paths[-1], cells * each, 1 << 20)
+        with h5py.File(paths[-1], "a") as file:
+            file["X"].attrs["shape"] = [cells, genes]
+            del file["X/indptr"]
+            file["X/indptr"] = np.arange(cells + 1, dtype="i8") * each
+    assert cells * each > 1 << 31
+    done = Done(vacuole, "ingest", tmp_path / "store", *paths, "--dry-run", "--json")
+    assert done.code == 0 and done.memory < MOST_MEMORY, done.stderr
+    units = [unit for unit in json.loads(done.stdout)["units"] if unit["array"].endswith("X/data")]
+    for k in range(3):
+        rows = [(u["rows"]["start"], u["rows"]["end"]) for u in units if u["input"] == k]
+        assert rows[0][0] == 0 and rows[-1][1] == cells
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(rows))
+        assert sum(u["values"] for u in units if u["input"] == k) == cells * each
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("overflow", ["at the end", "in the middle"])
+def test_offsets_that_ran_over(fails, h5ad, overflow):
+    """More values than int32 counts, with offsets of int32, as a writer leaves them that does not look."""
+    last = (1 << 31) + 5 if overflow == "at the end" else (1 << 32) + 5
+    starts = np.linspace(0, last, corpus.CELLS + 1).astype("i8")
+    announce_sparse(h5ad, last, 1 << 20)
+    with h5py.File(h5ad, "a") as file:
+        del file["X/indptr"]
+        file["X/indptr"] = starts.astype("i4")
+    error = fails(h5ad, "corrupt", "small.h5ad: X/indptr", "negative")
+    assert "2^31" in error["message"]
+
+
 def test_shapes_that_are_announced_only(fails, h5ad):
     announce(h5ad, "X", (corpus.CELLS, 1 << 40), chunks=(1, 1024))
     fails(h5ad, "corrupt", "small.h5ad: X", str(1 << 40))

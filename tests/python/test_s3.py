@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anndata as ad
 import corpus
+import many
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,9 @@ import tiledbsoma.io
 from anndata_equal import same_anndata
 from seaweed import BUCKET
 from soma_equal import differences
+from test_append import sound
+from test_consolidate import small_files
+from test_many import ingest
 
 NAMES = ["pbmc68k_reduced", "many_tiles_csc", "uns_nested"]
 
@@ -249,3 +253,66 @@ def test_memory_is_kept(large, s3, vacuole):
         time.sleep(0.002)
     assert process.returncode == 0
     assert 10 << 10 < most < 256 << 10
+
+
+def test_consolidated_vacuumed_and_counted(s3, vacuole, s3_vacuole, context, tmp_path):
+    """An experiment of several appends, on disk and in the bucket: the same fragments are joined and removed, and the
+    same is read of both, by tiledbsoma and by us, before and after."""
+    paths = small_files(tmp_path, range(5))
+    here, there = tmp_path / "here", f"s3://{BUCKET}/upkeep/atlas"
+    for store in (here, there):
+        ingest(s3_vacuole, store, paths[:2])
+        for path in paths[2:]:
+            ingest(s3_vacuole, store, [path])
+    both = (here, there)
+
+    def same():
+        assert differences(here, there, slices=2, context=context) == []
+        assert many.differences(here, paths) == []
+        for column in ("kind", "n", "obs_id"):
+            told = [json.loads(s3_vacuole("values", store, column, "--json").stdout) for store in both]
+            assert told[0] == told[1] and sum(value["count"] for value in told[0]["values"]) == 15
+        for store in both:
+            sound(s3_vacuole, store)
+
+    def arrays(command, store):
+        """What is told of each array, without the names of fragments, which hold the time."""
+        found = json.loads(s3_vacuole(command, store, "--json").stdout)["arrays"]
+        counts = lambda value: len(value) if isinstance(value, (list, dict)) else value  # noqa: E731
+        told = {array["array"]: {key: counts(value) for key, value in array.items()} for array in found}
+        # A document names its fragments, and is as long as they are.
+        return {name: {k: v for k, v in array.items() if "bytes" not in k} for name, array in told.items()}
+
+    def fragments():
+        """How many fragments each array has, in either place."""
+        keys = (key.removeprefix("upkeep/atlas/") for key in s3.keys("upkeep/atlas/"))
+        files = (str(path.relative_to(here)) for path in here.rglob("*") if path.is_file())
+        counts = []
+        for names in (keys, files):
+            found = {}
+            for name in names:
+                array, separator, rest = name.partition("/__fragments/")
+                if separator:
+                    found.setdefault(array, set()).add(rest.split("/")[0])
+            counts.append({array: len(names) for array, names in found.items()})
+        assert counts[0] == counts[1]
+        return counts[0]
+
+    same()
+    assert fragments()["obs"] == 5
+    joined = [arrays("consolidate", store) for store in both]
+    assert joined[0] == joined[1] and joined[0]["obs"]["fragments_after"] == 1
+    same()
+    assert fragments()["obs"] > 5
+    removed = [arrays("vacuum", store) for store in both]
+    assert removed[0] == removed[1] and removed[0]["obs"]["removed"] == 5
+    same()
+    assert set(fragments().values()) == {1}
+    assert arrays("consolidate", there) == arrays("vacuum", there) == {}
+    assert s3.uploads("upkeep/") == []
+    # An append finds what it needs.
+    paths += small_files(tmp_path, range(5, 6))
+    for store in both:
+        ingest(s3_vacuole, store, paths[5:])
+    assert differences(here, there, slices=2, context=context) == []
+    assert many.differences(here, paths) == []

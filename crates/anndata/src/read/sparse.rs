@@ -332,6 +332,7 @@ impl StoredValues {
         let last = self.indptr.read_rows(rows.saturating_sub(1)..rows)?;
         match integers::<u64>(&last).as_deref() {
             Some([nnz]) if *nnz <= self.stored() => Ok(*nnz),
+            None => Err(self.negative(&last)),
             found => Err(self.indptr.locate(Error::corrupt(format!(
                 "expected a last entry of 0 to {}, the number of stored values, found {found:?}",
                 self.stored()
@@ -347,8 +348,8 @@ impl StoredValues {
     fn indptr(&self) -> Result<Vec<u64>> {
         let array = &self.indptr;
         let stored = self.stored();
-        let indptr = integers::<u64>(&array.read_rows(0..array.n_rows())?)
-            .ok_or_else(|| array.locate(Error::corrupt("expected no negative entries")))?;
+        let read = array.read_rows(0..array.n_rows())?;
+        let indptr = integers::<u64>(&read).ok_or_else(|| self.negative(&read))?;
         let (first, last) = (indptr.first().copied(), indptr.last().copied());
         let fault = if first != Some(0) {
             format!("expected a first entry of 0, found {first:?}")
@@ -363,6 +364,20 @@ impl StoredValues {
             return Ok(indptr);
         };
         Err(array.locate(Error::corrupt(fault)))
+    }
+
+    /// The error where entries of `indptr` are negative, which they are where int32 did not hold them.
+    fn negative(&self, entries: &ArrayRef) -> Error {
+        let found = integers::<i64>(entries).and_then(|all| all.iter().copied().find(|&n| n < 0));
+        let found = found.map_or_else(|| "others".to_owned(), |entry| entry.to_string());
+        let why = match *self.indptr.data_type() {
+            DataType::Int32 => {
+                "; int32 holds no more than 2^31 - 1: write the file anew with indptr of int64"
+            }
+            _ => "",
+        };
+        let message = format!("expected no negative entries, found {found}{why}");
+        self.indptr.locate(Error::corrupt(message))
     }
 
     /// Indices as positions of the other axis, which has `minor` of them.

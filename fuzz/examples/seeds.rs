@@ -76,6 +76,9 @@ fn main() -> Result {
         "a > 5 and (u in [1, 2] or not f <= 0.5)",
         "s == 'x' and c != \"y\" or b == True",
         "c not in ['x', \"\\u00e9\"] & a >= -9223372036854775808",
+        "s like 'x\\\\%_' AND NOT (c IS NOT NULL or `f` is nan)",
+        "matches(c, '^[xy]+$') or contains(s, 'x') and a <= u < f",
+        "'2024-02-29T12:00:00.5+01:30' <= t != '1970-01-01' and startswith(c, 'x')",
     ] {
         put("value_filter", text.as_bytes())?;
     }

@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use vacuole_tiledb::bytes::{put_u64s, u64s_from_le};
-use vacuole_tiledb::fragment::{FieldFile, Footer, FragmentMetadata};
+use vacuole_tiledb::fragment::{FieldFile, Footer, FragmentMetadata, tile_extremes};
 use vacuole_tiledb::schema::ArraySchema;
 
 fuzz_target!(|data: &[u8]| {
@@ -25,6 +25,12 @@ fn read(file: &[u8], schema: &ArraySchema) {
     assert!(metadata.tiles <= file.len() as u64 * (1 << 15));
     let _ = metadata.cells();
     let _ = metadata.tile_cells(u64::MAX);
+    for attribute in 0..=schema.attributes.len() {
+        if let Ok(Some(extremes)) = tile_extremes(file, schema, attribute) {
+            assert_eq!(extremes.len() as u64, metadata.tiles);
+            assert!(extremes.iter().all(|(least, most)| least <= most));
+        }
+    }
     for (field, number) in metadata.stored_fields(schema) {
         for kind in [FieldFile::Fixed, FieldFile::Var, FieldFile::Validity] {
             for tile in (0..metadata.tiles.min(50)).chain([metadata.tiles, u64::MAX]) {

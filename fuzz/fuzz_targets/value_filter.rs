@@ -5,11 +5,12 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_array::types::Int8Type;
 use arrow_array::{
-    BooleanArray, DictionaryArray, Float32Array, Int64Array, RecordBatch, StringArray, UInt8Array,
+    BooleanArray, DictionaryArray, Float32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray, UInt8Array,
 };
 use arrow_schema::ArrowError;
 use libfuzzer_sys::fuzz_target;
-use vacuole_soma::value_filter::ValueFilter;
+use vacuole_soma::value_filter::{Tally, ValueFilter};
 
 /// Three rows of a column of each kind, the last row null where it can be.
 static COLUMNS: LazyLock<Result<RecordBatch, ArrowError>> = LazyLock::new(|| {
@@ -21,6 +22,7 @@ static COLUMNS: LazyLock<Result<RecordBatch, ArrowError>> = LazyLock::new(|| {
         ("b", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])) as _, true),
         ("s", Arc::new(StringArray::from(vec![Some("x"), Some(""), None])) as _, true),
         ("c", Arc::new(categories) as _, true),
+        ("t", Arc::new(TimestampMillisecondArray::from(vec![Some(i64::MIN), Some(0), None])) as _, true),
     ])
 });
 
@@ -37,7 +39,15 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(ValueFilter::parse(&printed).as_ref(), Ok(&filter), "{printed}");
     let Ok(columns) = COLUMNS.as_ref() else { return };
     match filter.bind(columns.schema_ref()) {
-        Ok(bound) => assert_eq!(bound.evaluate(columns).map(|rows| rows.len()), Ok(3)),
+        Ok(bound) => {
+            let mut tally = Tally::default();
+            let rows = bound.evaluate_counting(columns, &mut tally);
+            assert_eq!(rows, bound.evaluate(columns));
+            assert_eq!(rows.map(|rows| rows.len()), Ok(3));
+            let notes = bound.notes(|column| columns.column_by_name(column).cloned());
+            notes.iter().for_each(|note| drop(note.to_string()));
+            bound.why_nothing(&tally);
+        }
         Err(error) => drop(error.to_string()),
     }
 });

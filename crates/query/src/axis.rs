@@ -5,10 +5,10 @@ use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 use vacuole_soma::layout::JOIN_ID;
-use vacuole_soma::value_filter::ValueFilter;
 use vacuole_soma::{Array, Error as SomaError, ErrorKind, Selection, SparseReadOptions};
 
 use crate::error::{Error, Result};
+use crate::filtered::Filtered;
 
 /// Rows of one axis: their join ids, rising.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub struct AxisSelection {
     frame: Array,
     join_ids: Vec<i64>,
     filtered: bool,
+    notes: Vec<String>,
 }
 
 impl AxisSelection {
@@ -25,34 +26,49 @@ impl AxisSelection {
             let message = format!("expected a column '{JOIN_ID}'");
             return Err(SomaError::new(ErrorKind::Unsupported, frame.display(), message).into());
         }
-        let bound = match filter {
+        let mut bound = match filter {
             None => None,
-            Some(text) => {
-                let filter = ValueFilter::parse(text).map_err(SomaError::from)?;
-                Some(filter.bind(frame.arrow_schema()).map_err(SomaError::from)?)
-            }
+            Some(text) => Some(Filtered::new(text, frame.arrow_schema())?),
         };
         let mut columns = vec![JOIN_ID];
         if let Some(bound) = &bound {
             columns.extend(bound.columns().iter().map(String::as_str).filter(|c| *c != JOIN_ID));
         }
         let mut join_ids = Vec::new();
-        for batch in frame.read_sparse(&SparseReadOptions::columns(&columns))? {
+        let mut options = SparseReadOptions::columns(&columns);
+        options.within = bound.as_ref().map(|bound| bound.within(&frame)).unwrap_or_default();
+        let mut read = frame.read_sparse(&options)?;
+        for batch in &mut read {
             let mut batch = batch?;
-            if let Some(bound) = &bound {
-                let keep = bound.evaluate(&batch).map_err(SomaError::from)?;
+            if let Some(bound) = &mut bound {
+                let keep = bound.keep(&batch)?;
                 batch = filter_record_batch(&batch, &keep)
                     .map_err(|e| Error::arrow(frame.display(), e))?;
             }
             join_ids.extend_from_slice(join_ids_of(&frame, &batch)?);
         }
+        let leaves_out = read.leaves_out();
+        drop(read);
+        if let (Some(bound), true) = (&mut bound, join_ids.is_empty() && leaves_out) {
+            bound.count_all(&frame)?;
+        }
         join_ids.sort_unstable();
-        Ok(Self { frame, join_ids, filtered: filter.is_some() })
+        let notes = bound.map(|mut bound| {
+            bound.know(|column| frame.enumeration(column).cloned());
+            bound.notes()
+        });
+        let notes = notes.unwrap_or_default();
+        Ok(Self { frame, join_ids, filtered: filter.is_some(), notes })
     }
 
     /// The data frame.
     pub fn frame(&self) -> &Array {
         &self.frame
+    }
+
+    /// What to tell whoever wrote the filter: values that are no categories, and why nothing was found.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// How many rows there are.

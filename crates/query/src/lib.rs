@@ -5,6 +5,7 @@ mod column;
 mod error;
 mod experiment;
 mod export;
+mod filtered;
 pub mod h5ad;
 mod matrix;
 mod slice;

@@ -38,7 +38,7 @@ pub struct SliceOptions {
 }
 
 /// What was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SliceSummary {
     /// Cells.
     pub n_obs: u64,
@@ -46,6 +46,8 @@ pub struct SliceSummary {
     pub n_var: u64,
     /// Stored values of X.
     pub nnz: u64,
+    /// Values of the filters that are no categories, and why nothing was found.
+    pub filter_notes: Vec<String>,
 }
 
 /// Writes the cells and genes that the filters find as an H5AD file.
@@ -123,7 +125,8 @@ pub fn write_slice(
         }
     }
     out.finish()?;
-    Ok(SliceSummary { n_obs: obs.len() as u64, n_var: var.len() as u64, nnz })
+    let filter_notes = [obs.notes(), var.notes()].concat();
+    Ok(SliceSummary { n_obs: obs.len() as u64, n_var: var.len() as u64, nnz, filter_notes })
 }
 
 /// The layer that becomes X, with its name: the one given, else `data`, else the first by name. `None` where the

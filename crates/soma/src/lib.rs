@@ -17,7 +17,7 @@ pub mod value_counts;
 pub mod value_filter;
 mod verify;
 
-pub use array::{Array, Selection, SparseReadOptions};
+pub use array::{Array, Selection, SparseReadOptions, Within};
 pub use error::{Error, ErrorKind, Result};
 pub use fragment_writer::FragmentSink;
 pub use object::{

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use vacuole_anndata::H5ad;
-use vacuole_query::{Source, h5ad};
+use vacuole_query::{AxisSelection, Source, h5ad};
 use vacuole_store::Store;
 
-use super::{experiment, experiments_only, source};
+use super::{experiment, experiments_only, filter_notes, source};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -17,7 +17,11 @@ use crate::output::Output;
   vacuole count atlas
   vacuole count atlas --obs \"cell_type == 'neuron' and n_genes > 500\"
   vacuole count atlas --var \"feature_name in ['CD4', 'CD8A']\" --json
-  vacuole count pbmc.h5ad --obs \"n_genes > 500\"")]
+  vacuole count atlas --obs \"tissue is not null and contains(cell_type, 'T cell')\"
+  vacuole count pbmc.h5ad --obs \"n_genes > 500\"
+
+`vacuole query --help` says what filters can be. Where a value is no category of the column it is compared with, or
+nothing is found, a note on stderr says so.")]
 pub(crate) struct Arguments {
     /// The experiment, a folder or a URI; or an H5AD file
     #[arg(value_name = "EXPERIMENT")]
@@ -35,8 +39,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let (obs, var) = match source(&arguments.source)? {
-        Source::File(file) => in_file(&file, &arguments)?,
-        Source::Folder(folder) => in_experiment(folder, &arguments)?,
+        Source::File(file) => in_file(&file, &arguments, output)?,
+        Source::Folder(folder) => in_experiment(folder, &arguments, output)?,
     };
     let mut found = json!({ "count": obs.or(var) });
     if let (Some(obs), Some(var)) = (obs, var) {
@@ -54,31 +58,43 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
 fn in_experiment(
     folder: Arc<dyn Store>,
     arguments: &Arguments,
+    output: &Output,
 ) -> Result<(Option<u64>, Option<u64>), CliError> {
     let experiment = experiment(folder)?;
+    let count = |found: AxisSelection| {
+        filter_notes(output, found.notes());
+        found.len() as u64
+    };
+    let measurement = arguments.measurement.as_deref();
     let var = match &arguments.var {
-        Some(filter) => {
-            Some(experiment.select_var(arguments.measurement.as_deref(), Some(filter))?.len() as u64)
-        }
+        Some(filter) => Some(count(experiment.select_var(measurement, Some(filter))?)),
         None => None,
     };
     let obs = match (&arguments.obs, var) {
         (None, Some(_)) => None,
-        (filter, _) => Some(experiment.select_obs(filter.as_deref())?.len() as u64),
+        (filter, _) => Some(count(experiment.select_obs(filter.as_deref())?)),
     };
     Ok((obs, var))
 }
 
 /// The same in an H5AD file.
-fn in_file(file: &H5ad, arguments: &Arguments) -> Result<(Option<u64>, Option<u64>), CliError> {
+fn in_file(
+    file: &H5ad,
+    arguments: &Arguments,
+    output: &Output,
+) -> Result<(Option<u64>, Option<u64>), CliError> {
     experiments_only("--measurement", arguments.measurement.is_some())?;
+    let count = |found: h5ad::Selected| {
+        filter_notes(output, &found.notes);
+        found.len()
+    };
     let var = match &arguments.var {
-        Some(filter) => Some(h5ad::select_var(file, Some(filter))?.len()),
+        Some(filter) => Some(count(h5ad::select_var(file, Some(filter))?)),
         None => None,
     };
     let obs = match (&arguments.obs, var) {
         (None, Some(_)) => None,
-        (filter, _) => Some(h5ad::select_obs(file, filter.as_deref())?.len()),
+        (filter, _) => Some(count(h5ad::select_obs(file, filter.as_deref())?)),
     };
     Ok((obs, var))
 }

@@ -19,6 +19,7 @@ use vacuole_query::{Experiment, Source};
 use vacuole_store::Store;
 
 use crate::error::CliError;
+use crate::output::Output;
 
 /// The newest state of an experiment.
 pub(crate) const NOW: u64 = u64::MAX;
@@ -41,6 +42,13 @@ pub(crate) fn experiments_only(option: &str, given: bool) -> Result<(), CliError
     let message =
         "expected an experiment with this option, found an H5AD file; leave the option out";
     Err(CliError::usage(option, message))
+}
+
+/// Tells what a filter asks for that is not there.
+pub(crate) fn filter_notes(output: &Output, notes: &[String]) {
+    for note in notes {
+        output.message(&format!("note: {note}"));
+    }
 }
 
 /// How H5AD files are compressed.

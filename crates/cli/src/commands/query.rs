@@ -6,7 +6,7 @@ use vacuole_anndata::H5ad;
 use vacuole_query::h5ad::{FileSliceOptions, write_file_slice};
 use vacuole_query::{SliceOptions, Source, write_slice};
 
-use super::{experiment, experiments_only, source};
+use super::{experiment, experiments_only, filter_notes, source};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::target::Target;
@@ -20,8 +20,16 @@ use crate::target::Target;
 
 Of an H5AD file only what is asked for is read; the slice has everything that AnnData would give it.
 
-Filters are those of tiledbsoma: == != < <= > >=, in, not in, and, or, not, &, |, parentheses,
-attr(\"odd name\"). A comparison with a null is never true.")]
+A filter is a condition on columns, as tiledbsoma's:
+  comparisons   n_genes >= 500   1 < x < 5   n_genes < n_counts   date >= '2024-03-01'
+  lists         tissue in ['lung', 'liver']   tissue not in ['blood']
+  missing       x is null   x is not null   x is nan
+  texts         name like 'T%'   name ilike 't%'   startswith(name, 'T')   endswith(name, 'cell')
+                contains(name, 'T cell')   matches(name, '^CD[48]')
+  joined by     and, or, not, parentheses
+  odd names     `odd name`   attr(\"odd name\")
+A comparison with a null is never true. Where a value is no category of the column, or nothing is found, a note on stderr
+says so.")]
 pub(crate) struct Arguments {
     /// The experiment, a folder or a URI; or an H5AD file
     #[arg(value_name = "EXPERIMENT")]
@@ -83,6 +91,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     let summary = write_slice(&experiment, target.path(), &options)?;
     target.finish()?;
     drop(progress);
+    filter_notes(output, &summary.filter_notes);
     output.result(&summary, || told(&target, summary.n_obs, summary.n_var, summary.nnz));
     Ok(())
 }
@@ -106,6 +115,7 @@ fn of_file(file: &H5ad, arguments: Arguments, output: &Output) -> Result<(), Cli
     let summary = write_file_slice(file, target.path(), &options)?;
     target.finish()?;
     drop(progress);
+    filter_notes(output, &summary.filter_notes);
     for note in &summary.notes {
         output.message(&format!("warning: {}: {note}", arguments.source));
     }

@@ -8,22 +8,42 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use vacuole_anndata::model::{ColumnEncoding, widened};
 use vacuole_anndata::{Chosen, Frame, StoredColumn};
-use vacuole_soma::Error as SomaError;
-use vacuole_soma::value_filter::ValueFilter;
 
 use crate::error::{Error, Result};
+use crate::filtered::Filtered;
 
 /// How many rows are looked at at a time.
 pub(super) const ROWS: u64 = 1 << 19;
 
+/// Rows of a data frame of a file.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// Which rows.
+    pub rows: Chosen,
+    /// What to tell whoever wrote the filter: values that are no categories, and why nothing was found.
+    pub notes: Vec<String>,
+}
+
+impl Selected {
+    /// How many rows there are.
+    pub fn len(&self) -> u64 {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
 /// The rows that `filter` finds, of which only the columns it names are read. The ids go by the name of the index
 /// and by `usual_id`, where no column has that name.
-pub(super) fn select(frame: &Frame, usual_id: &str, filter: Option<&str>) -> Result<Chosen> {
-    let Some(filter) = filter else { return Ok(Chosen::all(frame.n_rows())) };
+pub(super) fn select(frame: &Frame, usual_id: &str, filter: Option<&str>) -> Result<Selected> {
+    let Some(filter) = filter else {
+        return Ok(Selected { rows: Chosen::all(frame.n_rows()), notes: Vec::new() });
+    };
     let schema = schema(frame, usual_id);
-    let bound = ValueFilter::parse(filter)
-        .and_then(|filter| filter.bind(&schema))
-        .map_err(SomaError::from)?;
+    let mut bound = Filtered::new(filter, &schema)?;
     let fields = bound.columns().iter().map(|name| schema.field_with_name(name).cloned());
     let fields = fields.collect::<Result<Vec<Field>, _>>();
     let named = Arc::new(Schema::new(fields.map_err(|e| Error::arrow(frame.path(), e))?));
@@ -39,13 +59,13 @@ pub(super) fn select(frame: &Frame, usual_id: &str, filter: Option<&str>) -> Res
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let batch = RecordBatch::try_new(named.clone(), columns)
             .map_err(|e| Error::arrow(frame.path(), e))?;
-        let found = bound.evaluate(&batch).map_err(SomaError::from)?;
+        let found = bound.keep(&batch)?;
         for (from, to) in found.values().set_slices() {
             chosen.push(start + from as u64..start + to as u64);
         }
         start = end;
     }
-    Ok(chosen)
+    Ok(Selected { rows: chosen, notes: bound.notes() })
 }
 
 /// The ids and the columns, as filters see them.

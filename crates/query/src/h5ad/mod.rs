@@ -15,12 +15,13 @@ mod values;
 use std::path::Path;
 use std::sync::Arc;
 
-use vacuole_anndata::{CachedSource, Chosen, Error as AnnDataError, Format, H5ad, ZarrFolder, mtx};
+use vacuole_anndata::{CachedSource, Error as AnnDataError, Format, H5ad, ZarrFolder, mtx};
 use vacuole_store::Uri;
 
 use crate::error::Result;
 use crate::store_source::StoreSource;
 
+pub use self::filter::Selected;
 pub use self::show::show;
 pub use self::slice::{FileSliceOptions, FileSliceSummary, write_file_slice};
 pub use self::values::{values_of_obs, values_of_var};
@@ -96,7 +97,7 @@ fn one_measurement(file: H5ad) -> Result<H5ad> {
 ///
 /// # Errors
 /// For a wrong filter, and for what the file holds.
-pub fn select_obs(file: &H5ad, filter: Option<&str>) -> Result<Chosen> {
+pub fn select_obs(file: &H5ad, filter: Option<&str>) -> Result<Selected> {
     filter::select(file.obs(), "obs_id", filter)
 }
 
@@ -104,6 +105,6 @@ pub fn select_obs(file: &H5ad, filter: Option<&str>) -> Result<Chosen> {
 ///
 /// # Errors
 /// As of [`select_obs`].
-pub fn select_var(file: &H5ad, filter: Option<&str>) -> Result<Chosen> {
+pub fn select_var(file: &H5ad, filter: Option<&str>) -> Result<Selected> {
     filter::select(file.var(), "var_id", filter)
 }

@@ -37,6 +37,8 @@ pub struct FileSliceSummary {
     pub nnz: u64,
     /// What was left out, and why.
     pub notes: Vec<String>,
+    /// Values of the filters that are no categories, and why nothing was found.
+    pub filter_notes: Vec<String>,
 }
 
 /// Writes the cells and genes that the filters find as an H5AD file: what `adata[cells, genes]` is in AnnData, but
@@ -53,8 +55,10 @@ pub fn write_file_slice(
     target: &Path,
     options: &FileSliceOptions,
 ) -> Result<FileSliceSummary> {
-    let obs = &select_obs(file, options.obs_filter.as_deref())?;
-    let var = &select_var(file, options.var_filter.as_deref())?;
+    let obs = select_obs(file, options.obs_filter.as_deref())?;
+    let var = select_var(file, options.var_filter.as_deref())?;
+    let filter_notes = obs.notes.into_iter().chain(var.notes).collect();
+    let (obs, var) = (&obs.rows, &var.rows);
     let mut layers = file.layers()?;
     let x = match &options.layer {
         Some(name) => Some(take_layer(file, &mut layers, name)?),
@@ -108,7 +112,7 @@ pub fn write_file_slice(
         write_whole(&mut out, &mut notes, &format!("uns/{name}"), element)?;
     }
     out.finish()?;
-    Ok(FileSliceSummary { n_obs: obs.len(), n_var: var.len(), nnz, notes })
+    Ok(FileSliceSummary { n_obs: obs.len(), n_var: var.len(), nnz, notes, filter_notes })
 }
 
 fn element_of(matrix: Matrix) -> Element {

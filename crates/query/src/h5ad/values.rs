@@ -35,7 +35,7 @@ fn values(frame: &Frame, usual_id: &str, column: &str, found: Option<&str>) -> R
         let message = format!("expected a column '{column}', found {}", names.join(", "));
         return Err(SomaError::new(ErrorKind::NotFound, frame.path(), message).into());
     };
-    let rows = filter::select(frame, usual_id, found)?;
+    let rows = filter::select(frame, usual_id, found)?.rows;
     let stored = frame.stored_column(column);
     let ordered =
         stored.map(StoredColumn::encoding) == Some(ColumnEncoding::Categorical { ordered: true });

@@ -121,6 +121,11 @@ impl Fragment {
         sizes.into_iter().flatten().sum()
     }
 
+    /// The folder it is in.
+    pub(super) fn folder(&self) -> &str {
+        &self.folder
+    }
+
     /// The path of one of a field's files.
     pub(crate) fn object(&self, field: Field, file: FieldFile) -> String {
         join(&self.folder, &file.name(field))

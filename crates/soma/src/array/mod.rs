@@ -6,6 +6,7 @@ mod fetch;
 mod fragment;
 mod held;
 mod selection;
+mod skipped;
 mod sparse;
 mod verify;
 
@@ -22,6 +23,7 @@ use vacuole_tiledb::{Commits, Condition, TimestampedName};
 pub use arrow_types::{arrow_type, stored_type};
 pub use dense::DenseBlock;
 pub use selection::Selection;
+pub use skipped::Within;
 pub use sparse::{SparseRead, SparseReadOptions};
 
 use crate::error::{Error, InObject, Result};

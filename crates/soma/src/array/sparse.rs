@@ -24,6 +24,7 @@ use super::fetch::{Fetched, Fetcher, TileSource, Wanted};
 use super::fragment::Fragment;
 use super::held::{At, Held};
 use super::selection::{Lookup, Selection};
+use super::skipped::{Skipped, Within};
 use super::{Array, Delete, arrow_types};
 use crate::condition;
 use crate::error::{Error, ErrorKind, InObject, Result};
@@ -42,6 +43,9 @@ pub struct SparseReadOptions {
     pub selections: Vec<Selection>,
     /// The columns, in the order wanted; all of them where this is `None`.
     pub columns: Option<Vec<String>>,
+    /// What cells have that are looked for: tiles without such cells may be left out. The cells that are read need not
+    /// have it all the same.
+    pub within: Vec<Within>,
 }
 
 impl SparseReadOptions {
@@ -85,6 +89,7 @@ struct ReadPlan {
     wanted: Vec<usize>,
     merge: bool,
     times: bool,
+    skipped: Skipped,
 }
 
 impl ReadPlan {
@@ -193,7 +198,11 @@ impl Array {
             || self.fragments.iter().any(|f| f.metadata.footer.has_delete_metadata);
         let fetched = fetched.into_iter().map(|index| fields[index].as_ref().clone()).collect();
         let lookups = selections.iter().map(Lookup::from).collect();
-        Ok(ReadPlan { selections, lookups, fetched, wanted, merge, times })
+        let skipped = match merge || times {
+            true => Skipped::default(),
+            false => self.skipped(&options.within)?,
+        };
+        Ok(ReadPlan { selections, lookups, fetched, wanted, merge, times, skipped })
     }
 
     fn no_column(&self, name: &str) -> Error {
@@ -255,7 +264,7 @@ impl Array {
         map: &(impl Fn(RecordBatch) -> Result<T, E> + Sync),
     ) -> Result<Vec<T>, E> {
         let selections = plan.within(band);
-        let tiles = self.tiles(&selections);
+        let tiles = self.tiles(plan, &selections);
         let tile = |&at: &At| self.read_tile(plan, &selections, (held, source), at);
         let wanted = |batch: &RecordBatch| -> Result<Option<RecordBatch>> {
             if batch.num_rows() == 0 {
@@ -293,7 +302,7 @@ impl Array {
     fn wanted(&self, plan: &ReadPlan, band: &Range) -> Wanted {
         let mut wanted = Wanted::default();
         let dimensions = self.schema.dimensions.len();
-        for At { fragment, tile } in self.tiles(&plan.within(band)) {
+        for At { fragment, tile } in self.tiles(plan, &plan.within(band)) {
             let Some(fragment) = self.fragments.get(fragment) else { continue };
             (0..dimensions).for_each(|d| wanted.tile(fragment, Field::Dimension(d), tile));
             for field in plan.fetched.iter().skip(dimensions) {
@@ -312,7 +321,7 @@ impl Array {
     }
 
     /// The tiles that can hold selected cells.
-    fn tiles(&self, selections: &[Selection]) -> Vec<At> {
+    fn tiles(&self, plan: &ReadPlan, selections: &[Selection]) -> Vec<At> {
         let found = self.fragments.iter().enumerate().flat_map(|(index, fragment)| {
             let found = fragment.metadata.rtree.search(|bounds| {
                 bounds.iter().zip(selections).all(|(bounds, selection)| match bounds {
@@ -322,7 +331,7 @@ impl Array {
             });
             found.into_iter().map(move |tile| At { fragment: index, tile: tile as u64 })
         });
-        found.collect()
+        found.filter(|&at| !plan.skipped.has(at)).collect()
     }
 
     /// The selected cells of one tile, or `None` where there are none.
@@ -579,6 +588,11 @@ impl SparseRead<'_> {
             Ok(fetched) => array.read_band(plan, &band, (&self.held, &fetched), map),
             Err(error) => Err(error.into()),
         })
+    }
+
+    /// Whether tiles are left out that the selections alone would not leave out.
+    pub fn leaves_out(&self) -> bool {
+        self.plan.skipped.any()
     }
 
     /// The schema of the batches.

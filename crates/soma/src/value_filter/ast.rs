@@ -152,6 +152,45 @@ pub(super) struct Value {
     pub(super) span: Span,
 }
 
+/// A test of a text, on strings only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextTest {
+    StartsWith,
+    EndsWith,
+    Contains,
+    /// A regular expression, found anywhere in the text.
+    Matches,
+    /// SQL's pattern of the whole text.
+    Like,
+    /// The same, without regard to case.
+    Ilike,
+}
+
+impl TextTest {
+    /// Those that are written as functions of a column and a string.
+    pub(super) const FUNCTIONS: [Self; 4] =
+        [Self::StartsWith, Self::EndsWith, Self::Contains, Self::Matches];
+
+    /// The word that the filter has for it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::StartsWith => "startswith",
+            Self::EndsWith => "endswith",
+            Self::Contains => "contains",
+            Self::Matches => "matches",
+            Self::Like => "like",
+            Self::Ilike => "ilike",
+        }
+    }
+}
+
+/// What is looked for in a text, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) text: String,
+    pub(super) span: Span,
+}
+
 /// A column's name and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Column {
@@ -193,6 +232,19 @@ pub(super) enum Expr {
         values: Vec<Value>,
         inside: bool,
     },
+    /// Two columns, row by row.
+    Columns {
+        left: Column,
+        op: CompareOp,
+        right: Column,
+    },
+    Text {
+        column: Column,
+        test: TextTest,
+        wanted: Wanted,
+    },
+    /// Whether the column is NaN.
+    Nan(Column),
     Not(Box<Expr>),
     /// At least two parts.
     And(Vec<Expr>),
@@ -204,7 +256,14 @@ impl Expr {
     /// Calls `visit` on every column of the tree, in the order of the text.
     pub(super) fn each_column<'a>(&'a self, visit: &mut impl FnMut(&'a Column)) {
         match self {
-            Self::Compare { column, .. } | Self::Member { column, .. } => visit(column),
+            Self::Compare { column, .. }
+            | Self::Member { column, .. }
+            | Self::Text { column, .. }
+            | Self::Nan(column) => visit(column),
+            Self::Columns { left, right, .. } => {
+                visit(left);
+                visit(right);
+            }
             Self::Not(part) => part.each_column(visit),
             Self::And(parts) | Self::Or(parts) => {
                 for part in parts {
@@ -220,7 +279,11 @@ impl Expr {
             Self::Or(_) => 0,
             Self::And(_) => 1,
             Self::Not(_) => 2,
-            Self::Compare { .. } | Self::Member { .. } => 3,
+            Self::Compare { .. }
+            | Self::Member { .. }
+            | Self::Columns { .. }
+            | Self::Text { .. }
+            | Self::Nan(_) => 3,
         }
     }
 
@@ -244,6 +307,17 @@ impl fmt::Display for Expr {
                 }
                 f.write_str("]")
             }
+            Self::Columns { left, op, right } => write!(f, "{left} {op} {right}"),
+            Self::Text { column, test: test @ (TextTest::Like | TextTest::Ilike), wanted } => {
+                write!(f, "{column} {} ", test.word())?;
+                write_str(f, &wanted.text)
+            }
+            Self::Text { column, test, wanted } => {
+                write!(f, "{}({column}, ", test.word())?;
+                write_str(f, &wanted.text)?;
+                f.write_str(")")
+            }
+            Self::Nan(column) => write!(f, "{column} is nan"),
             Self::Not(part) => {
                 f.write_str("not ")?;
                 part.write_part(f, 2)

@@ -4,13 +4,17 @@
 //! What is left is made of tests that are true or not, joined by and and or; under it the
 //! unknown of SQL's logic and false give the same rows, so that evaluation needs two values only.
 
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 
-use super::ast::{Column, CompareOp, Expr, Literal, Value};
+use super::ast::{Column, CompareOp, Expr, Literal, Span, TextTest, Value, Wanted};
+use super::columns::{Class, Pair};
 use super::error::{FilterError, Place};
 use super::lexer::{Token, tokens};
-use super::predicate::{Bytes, Floats, Integers, Predicate};
-use super::suggest;
+use super::notes::{Asked, Key};
+use super::parser::instead_of_name;
+use super::predicate::{Bytes, Floats, Integers, Predicate, bytes, nearest_float};
+use super::text::Text;
+use super::{suggest, time};
 
 /// A condition ready to be evaluated.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,25 +24,33 @@ pub(super) enum Condition {
         column: usize,
         predicate: Predicate,
     },
+    /// Two columns.
+    Columns(Pair),
     All(Vec<Condition>),
     Any(Vec<Condition>),
 }
 
-/// Binds a tree; the columns are returned in order of appearance.
-pub(super) fn bind(
-    text: &str,
-    expr: &Expr,
-    schema: &Schema,
-) -> Result<(Vec<String>, Condition), FilterError> {
-    let mut binder = Binder { text, schema, columns: Vec::new() };
+/// What binding a tree gives.
+pub(super) struct Bound {
+    /// The columns, in order of appearance.
+    pub(super) columns: Vec<String>,
+    pub(super) condition: Condition,
+    /// What is asked of categories.
+    pub(super) asked: Vec<Asked>,
+}
+
+/// Binds a tree.
+pub(super) fn bind(text: &str, expr: &Expr, schema: &Schema) -> Result<Bound, FilterError> {
+    let mut binder = Binder { text, schema, columns: Vec::new(), asked: Vec::new() };
     let condition = binder.bind(expr, false)?;
-    Ok((binder.columns, condition))
+    Ok(Bound { columns: binder.columns, condition, asked: binder.asked })
 }
 
 struct Binder<'a> {
     text: &'a str,
     schema: &'a Schema,
     columns: Vec<String>,
+    asked: Vec<Asked>,
 }
 
 impl<'a> Binder<'a> {
@@ -56,24 +68,170 @@ impl<'a> Binder<'a> {
             }
             Expr::Compare { column, op, value } => {
                 let op = if negated { op.negated() } else { *op };
-                let (index, field) = self.column(column)?;
+                let (index, field) = self.column(column, false)?;
                 let predicate = self.comparison(column, field, op, value)?;
+                self.ask(index, field, std::slice::from_ref(value));
                 Ok(Condition::Test { column: index, predicate })
             }
             Expr::Member { column, values, inside } => {
-                let (index, field) = self.column(column)?;
+                let (index, field) = self.column(column, false)?;
                 let predicate = self.membership(column, field, values, *inside != negated)?;
+                self.ask(index, field, values);
+                Ok(Condition::Test { column: index, predicate })
+            }
+            Expr::Columns { left, op, right } => {
+                self.pair(left, if negated { op.negated() } else { *op }, right)
+            }
+            Expr::Text { column, test, wanted } => {
+                let (index, field) = self.column(column, false)?;
+                let test = self.text_test(column, field, *test, wanted)?;
+                if matches!(field.data_type(), DataType::Dictionary(..)) {
+                    self.asked.push(Asked::test(index, expr.to_string(), test.clone()));
+                }
+                let predicate = Predicate::Text { test, inside: !negated };
+                Ok(Condition::Test { column: index, predicate })
+            }
+            Expr::Nan(column) => {
+                let (index, field) = self.column(column, false)?;
+                if !matches!(self.kind(column, field)?, Kind::Floats { .. }) {
+                    return Err(self.wrong_test(column, field, "is nan", "floating-point numbers"));
+                }
+                let predicate = Predicate::Floats(Floats::Nan { inside: !negated });
                 Ok(Condition::Test { column: index, predicate })
             }
         }
     }
 
-    fn column(&mut self, column: &Column) -> Result<(usize, &'a Field), FilterError> {
+    /// Notes which values a column's categories are compared with.
+    fn ask(&mut self, index: usize, field: &Field, values: &[Value]) {
+        let DataType::Dictionary(_, categories) = field.data_type() else { return };
+        let Some(kind) = Kind::of(categories) else { return };
+        for Value { literal, .. } in values {
+            let key = match kind {
+                Kind::Integers => Integers::compare(CompareOp::Equal, literal, None)
+                    .and_then(|equal| equal.only())
+                    .map(Key::Int),
+                Kind::Floats { single } => nearest_float(literal, single).map(Key::float),
+                Kind::Bytes => bytes(literal).map(Key::Bytes),
+                Kind::Times(_) => return,
+            };
+            if *literal != Literal::None {
+                self.asked.push(Asked::value(index, literal.clone(), key));
+            }
+        }
+    }
+
+    /// A comparison of two columns.
+    fn pair(
+        &mut self,
+        left: &Column,
+        op: CompareOp,
+        right: &Column,
+    ) -> Result<Condition, FilterError> {
+        let (left_index, left_field) = self.column(left, true)?;
+        let (right_index, right_field) = self.column(right, true)?;
+        let place = Box::new(Place::new(self.text, left.span.to(right.span)));
+        let unsupported = |column: &Column, field: &Field| FilterError::UnsupportedType {
+            column: column.name.clone(),
+            data_type: field.data_type().clone(),
+            place: Box::new(Place::new(self.text, column.span)),
+        };
+        let (left_type, right_type) = (left_field.data_type(), right_field.data_type());
+        let left_class = Class::of(left_type).ok_or_else(|| unsupported(left, left_field))?;
+        let right_class = Class::of(right_type).ok_or_else(|| unsupported(right, right_field))?;
+        if left_class != right_class {
+            return Err(FilterError::Incomparable {
+                left: left.name.clone(),
+                left_type: left_type.clone(),
+                right: right.name.clone(),
+                right_type: right_type.clone(),
+                place,
+            });
+        }
+        let categories = |data_type: &DataType| matches!(data_type, DataType::Dictionary(..));
+        let either = categories(left_type) || categories(right_type);
+        if !op.is_ordering() || !either {
+            let pair = Pair { left: left_index, op, right: right_index, ordered: None };
+            return Ok(Condition::Columns(pair));
+        }
+        for (column, field) in [(left, left_field), (right, right_field)] {
+            if categories(field.data_type()) && field.dict_is_ordered() != Some(true) {
+                return Err(self.unordered(column, op));
+            }
+        }
+        if !(categories(left_type) && categories(right_type)) {
+            return Err(FilterError::DifferentOrders {
+                left: left.name.clone(),
+                right: right.name.clone(),
+                op: op.to_string(),
+                reason: "only one of them has ordered categories".to_owned(),
+                place,
+            });
+        }
+        let pair = Pair { left: left_index, op, right: right_index, ordered: Some(place) };
+        Ok(Condition::Columns(pair))
+    }
+
+    fn text_test(
+        &self,
+        column: &Column,
+        field: &Field,
+        test: TextTest,
+        wanted: &Wanted,
+    ) -> Result<Text, FilterError> {
+        let values = match field.data_type() {
+            DataType::Dictionary(_, values) => values,
+            other => other,
+        };
+        if !matches!(values, DataType::Utf8 | DataType::LargeUtf8) {
+            return Err(self.wrong_test(column, field, test.word(), "strings"));
+        }
+        Text::new(test, &wanted.text).map_err(|message| FilterError::Syntax {
+            message,
+            place: Box::new(self.place(wanted.span)),
+        })
+    }
+
+    fn wrong_test(
+        &self,
+        column: &Column,
+        field: &Field,
+        test: &str,
+        of: &'static str,
+    ) -> FilterError {
+        FilterError::WrongTest {
+            column: column.name.clone(),
+            data_type: field.data_type().clone(),
+            test: test.to_owned(),
+            of,
+            place: Box::new(self.place(column.span)),
+        }
+    }
+
+    fn unordered(&self, column: &Column, op: CompareOp) -> FilterError {
+        FilterError::Unordered {
+            column: column.name.clone(),
+            op: op.to_string(),
+            place: Box::new(self.place(column.span)),
+        }
+    }
+
+    fn place(&self, span: Span) -> Place {
+        Place::new(self.text, span)
+    }
+
+    /// A column's place and field; `bare` where the name may be meant as a value.
+    fn column(&mut self, column: &Column, bare: bool) -> Result<(usize, &'a Field), FilterError> {
         let Some((_, field)) = self.schema.column_with_name(&column.name) else {
             let names = || self.schema.fields().iter().map(|field| field.name().as_str());
             return Err(FilterError::UnknownColumn {
                 column: column.name.clone(),
                 near: suggest::nearest(&column.name, names()),
+                hint: if bare {
+                    format!("; {}", instead_of_name(&column.name))
+                } else {
+                    String::new()
+                },
                 available: names().map(str::to_owned).collect(),
                 place: Box::new(Place::new(self.text, column.span)),
             });
@@ -99,16 +257,15 @@ impl<'a> Binder<'a> {
         }
         let ordering = matches!(field.data_type(), DataType::Dictionary(..)) && op.is_ordering();
         if ordering && field.dict_is_ordered() != Some(true) {
-            return Err(FilterError::Unordered {
-                column: column.name.clone(),
-                op: op.to_string(),
-                place: Box::new(Place::new(self.text, column.span)),
-            });
+            return Err(self.unordered(column, op));
         }
         let tested = if ordering { CompareOp::Equal } else { op };
         let literal = &value.literal;
         let predicate = match self.kind(column, field)? {
-            Kind::Integers => Integers::compare(tested, literal).map(Predicate::Integers),
+            Kind::Integers => Integers::compare(tested, literal, None).map(Predicate::Integers),
+            Kind::Times(unit) => {
+                Integers::compare(tested, literal, Some(unit)).map(Predicate::Integers)
+            }
             Kind::Floats { single } => {
                 Floats::compare(tested, literal, single).map(Predicate::Floats)
             }
@@ -130,7 +287,10 @@ impl<'a> Binder<'a> {
         inside: bool,
     ) -> Result<Predicate, FilterError> {
         let predicate = match self.kind(column, field)? {
-            Kind::Integers => Integers::member(values, inside).map(Predicate::Integers),
+            Kind::Integers => Integers::member(values, inside, None).map(Predicate::Integers),
+            Kind::Times(unit) => {
+                Integers::member(values, inside, Some(unit)).map(Predicate::Integers)
+            }
             Kind::Floats { single } => {
                 Floats::member(values, inside, single).map(Predicate::Floats)
             }
@@ -162,6 +322,7 @@ impl<'a> Binder<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Integers,
+    Times(TimeUnit),
     Floats { single: bool },
     Bytes,
 }
@@ -181,8 +342,8 @@ impl Kind {
             | DataType::UInt16
             | DataType::UInt32
             | DataType::UInt64
-            | DataType::Boolean
-            | DataType::Timestamp(..) => Some(Self::Integers),
+            | DataType::Boolean => Some(Self::Integers),
+            DataType::Timestamp(unit, _) => Some(Self::Times(*unit)),
             DataType::Float32 => Some(Self::Floats { single: true }),
             DataType::Float64 => Some(Self::Floats { single: false }),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => {
@@ -195,12 +356,21 @@ impl Kind {
 
 /// What to write instead, where that can be guessed.
 fn hint(data_type: &DataType, literal: &Literal) -> String {
+    let unit = match data_type {
+        DataType::Timestamp(unit, _) => Some(*unit),
+        DataType::Dictionary(_, values) => match **values {
+            DataType::Timestamp(unit, _) => Some(unit),
+            _ => None,
+        },
+        _ => None,
+    };
     match literal {
         Literal::Int(_) | Literal::Float(_) | Literal::Bool(_) => {
             format!(": write '{literal}' for the string")
         }
-        Literal::Str(_) if matches!(data_type, DataType::Timestamp(..)) => {
-            ": write the time as the number that is stored".to_owned()
+        Literal::Str(text) if unit.is_some() => {
+            let unit = unit.unwrap_or(TimeUnit::Second);
+            time::nearest(text, unit).err().map_or(String::new(), |reason| format!(": {reason}"))
         }
         Literal::Str(text) if unquoted_is_value(text) => {
             format!(": write {text} without quotation marks")

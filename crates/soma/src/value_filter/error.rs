@@ -84,7 +84,7 @@ pub enum FilterError {
 
     /// The filter names a column that the schema does not have.
     #[error(
-        "there is no column `{column}`{}; the columns are {} (character {} of the filter)\n{place}",
+        "there is no column `{column}`{}{hint}; the columns are {} (character {} of the filter)\n{place}",
         did_you_mean(near), listed(available), place.start + 1
     )]
     UnknownColumn {
@@ -92,6 +92,8 @@ pub enum FilterError {
         column: String,
         /// The schema's columns of similar names, nearest first; at most three.
         near: Vec<String>,
+        /// `; ` and what to write where a value may have been meant, or nothing.
+        hint: String,
         /// All of the schema's columns.
         available: Vec<String>,
         /// Where the filter names it.
@@ -119,7 +121,7 @@ pub enum FilterError {
 
     /// A column's type is none that values can be compared with.
     #[error(
-        "column `{column}` holds {data_type}, on which only == None and != None work \
+        "column `{column}` holds {data_type}, on which only `is null` and `is not null` work \
          (character {} of the filter)\n{place}",
         place.start + 1
     )]
@@ -144,6 +146,63 @@ pub enum FilterError {
         /// The operator, with the column on its left.
         op: String,
         /// Where the column stands.
+        place: Box<Place>,
+    },
+
+    /// A test is asked of a column of another type.
+    #[error(
+        "column `{column}` holds {data_type}, and `{test}` is a test of {of} (character {} of the \
+         filter)\n{place}",
+        place.start + 1
+    )]
+    WrongTest {
+        /// The column's name.
+        column: String,
+        /// The column's type.
+        data_type: DataType,
+        /// The test.
+        test: String,
+        /// What it tests.
+        of: &'static str,
+        /// Where the column stands.
+        place: Box<Place>,
+    },
+
+    /// Two columns are compared whose values cannot be.
+    #[error(
+        "column `{left}` holds {left_type} and cannot be compared with column `{right}`, which holds \
+         {right_type} (character {} of the filter)\n{place}",
+        place.start + 1
+    )]
+    Incomparable {
+        /// The column on the left.
+        left: String,
+        /// Its type.
+        left_type: DataType,
+        /// The column on the right.
+        right: String,
+        /// Its type.
+        right_type: DataType,
+        /// Where they stand.
+        place: Box<Place>,
+    },
+
+    /// Two columns of categories have no order in common.
+    #[error(
+        "columns `{left}` and `{right}` have no order in common, as `{op}` needs it: {reason}; compare \
+         with == or != (character {} of the filter)\n{place}",
+        place.start + 1
+    )]
+    DifferentOrders {
+        /// The column on the left.
+        left: String,
+        /// The column on the right.
+        right: String,
+        /// The operator.
+        op: String,
+        /// Why they have none.
+        reason: String,
+        /// Where they stand.
         place: Box<Place>,
     },
 

@@ -15,8 +15,10 @@ use arrow_schema::{DataType, TimeUnit};
 
 use super::ast::CompareOp;
 use super::bind::Condition;
+use super::columns;
 use super::error::FilterError;
 use super::predicate::{Bytes, Floats, Integers, Predicate};
+use super::text::Text;
 
 /// The rows of `batch` for which the condition is true.
 pub(super) fn evaluate(
@@ -32,9 +34,34 @@ pub(super) fn evaluate(
                 .ok_or_else(|| FilterError::MissingColumn { column: name.to_owned() })?;
             test(predicate, array).map_err(|fault| fault.of_column(name))
         }
+        Condition::Columns(pair) => {
+            let name = |index: usize| columns.get(index).map_or("", String::as_str);
+            let names = (name(pair.left), name(pair.right));
+            let array = |name: &str| {
+                let column = batch.column_by_name(name);
+                column.ok_or_else(|| FilterError::MissingColumn { column: name.to_owned() })
+            };
+            columns::compare(pair, (array(names.0)?, array(names.1)?), names)
+        }
         Condition::All(parts) => join(parts, columns, batch, |all, part| all & part),
         Condition::Any(parts) => join(parts, columns, batch, |any, part| any | part),
     }
+}
+
+/// The same, and for each part of a conjunction how many rows it is true of.
+pub(super) fn evaluate_parts(
+    parts: &[Condition],
+    columns: &[String],
+    batch: &RecordBatch,
+    mut count: impl FnMut(usize, usize),
+) -> Result<BooleanBuffer, FilterError> {
+    let mut joined = BooleanBuffer::new_set(batch.num_rows());
+    for (index, part) in parts.iter().enumerate() {
+        let rows = evaluate(part, columns, batch)?;
+        count(index, rows.count_set_bits());
+        joined = &joined & &rows;
+    }
+    Ok(joined)
 }
 
 fn join(
@@ -56,17 +83,25 @@ fn join(
 }
 
 /// What a column turned out not to be.
-struct Fault {
-    expected: String,
-    found: String,
+pub(super) struct Fault {
+    pub(super) expected: String,
+    pub(super) found: String,
 }
 
 impl Fault {
-    fn of_column(self, name: &str) -> FilterError {
+    pub(super) fn of_column(self, name: &str) -> FilterError {
         FilterError::BatchColumn {
             column: name.to_owned(),
             expected: self.expected,
             found: self.found,
+        }
+    }
+
+    /// A code that stands for none of `count` categories.
+    pub(super) fn code_beyond(count: usize) -> Self {
+        Self {
+            expected: format!("codes below {count}, the count of categories"),
+            found: "a code beyond them".to_owned(),
         }
     }
 
@@ -98,11 +133,7 @@ fn by_category<K: ArrowDictionaryKeyType>(
     predicate: &Predicate,
     array: &DictionaryArray<K>,
 ) -> Result<BooleanBuffer, Fault> {
-    let values = array.values().as_ref();
-    let matches: Vec<bool> = match predicate {
-        Predicate::Position { op, category } => positions(*op, category, values)?,
-        _ => by_value(predicate, values)?.iter().collect(),
-    };
+    let matches = categories(predicate, array.values().as_ref())?;
     let keys = array.keys();
     let mut beyond = false;
     let rows = BooleanBuffer::collect_bool(keys.len(), |row| {
@@ -114,12 +145,17 @@ fn by_category<K: ArrowDictionaryKeyType>(
         })
     });
     if beyond {
-        return Err(Fault {
-            expected: format!("codes below {}, the count of categories", matches.len()),
-            found: "a code beyond them".to_owned(),
-        });
+        return Err(Fault::code_beyond(matches.len()));
     }
     Ok(known(rows, array.keys()))
+}
+
+/// Which categories satisfy the predicate.
+pub(super) fn categories(predicate: &Predicate, values: &dyn Array) -> Result<Vec<bool>, Fault> {
+    match predicate {
+        Predicate::Position { op, category } => positions(*op, category, values),
+        _ => Ok(by_value(predicate, values)?.iter().collect()),
+    }
 }
 
 /// For each category, whether its position stands in the relation to the one looked for.
@@ -134,11 +170,12 @@ fn positions(op: CompareOp, category: &Predicate, values: &dyn Array) -> Result<
 }
 
 /// Tests values that are no categories.
-fn by_value(predicate: &Predicate, array: &dyn Array) -> Result<BooleanBuffer, Fault> {
+pub(super) fn by_value(predicate: &Predicate, array: &dyn Array) -> Result<BooleanBuffer, Fault> {
     let rows = match predicate {
         Predicate::Integers(test) => integers(test, array),
         Predicate::Floats(test) => floats(test, array),
         Predicate::Bytes(test) => bytes(test, array),
+        Predicate::Text { test, inside } => texts(test, *inside, array),
         Predicate::Missing | Predicate::Present | Predicate::Position { .. } => None,
     };
     rows.map(|rows| known(rows, array)).ok_or_else(|| Fault::of_type(predicate, array))
@@ -230,6 +267,21 @@ fn bytes(test: &Bytes, array: &dyn Array) -> Option<BooleanBuffer> {
         DataType::LargeUtf8 => Some(accessed(test, array.as_string_opt::<i64>()?)),
         DataType::Binary => Some(accessed(test, array.as_binary_opt::<i32>()?)),
         DataType::LargeBinary => Some(accessed(test, array.as_binary_opt::<i64>()?)),
+        _ => None,
+    }
+}
+
+fn texts(test: &Text, inside: bool, array: &dyn Array) -> Option<BooleanBuffer> {
+    let holds = |text: &str| test.holds(text) == inside;
+    match array.data_type() {
+        DataType::Utf8 => {
+            let texts = array.as_string_opt::<i32>()?;
+            Some(BooleanBuffer::collect_bool(texts.len(), |row| holds(texts.value(row))))
+        }
+        DataType::LargeUtf8 => {
+            let texts = array.as_string_opt::<i64>()?;
+            Some(BooleanBuffer::collect_bool(texts.len(), |row| holds(texts.value(row))))
+        }
         _ => None,
     }
 }

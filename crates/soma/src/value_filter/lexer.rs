@@ -20,6 +20,8 @@ impl Fault {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
     Name(String),
+    /// A column's name between backquotes.
+    Quoted(String),
     /// A number, string or bytes literal, `True`, `False` or `None`.
     Literal(Literal),
     And,
@@ -46,7 +48,7 @@ impl Token {
     /// The token as an error message names it.
     pub(super) fn describe(&self) -> String {
         let sign = match self {
-            Self::Name(name) => return format!("`{name}`"),
+            Self::Name(name) | Self::Quoted(name) => return format!("`{name}`"),
             Self::Literal(Literal::Str(_) | Literal::Bytes(_)) => return "a string".to_owned(),
             Self::Literal(literal) => return format!("`{literal}`"),
             Self::Compare(op) => return format!("`{op}`"),
@@ -155,7 +157,28 @@ fn next(cursor: &mut Cursor) -> Result<Token, Fault> {
     if c == '_' || c.is_alphabetic() {
         return Ok(word(cursor));
     }
+    if c == '`' {
+        return quoted(cursor);
+    }
     sign(cursor)
+}
+
+/// A name between backquotes, as pandas' queries have it: no escapes, and no backquote within.
+fn quoted(cursor: &mut Cursor) -> Result<Token, Fault> {
+    let start = cursor.at;
+    cursor.at += 1;
+    let opened = cursor.span(start);
+    while cursor.peek().is_some_and(|c| !matches!(c, '`' | '\n' | '\r')) {
+        cursor.at += 1;
+    }
+    let name = cursor.since(start + 1);
+    if !cursor.eat('`') {
+        return Err(Fault::new(opened, "this name has no closing backquote on its line"));
+    }
+    if name.is_empty() {
+        return Err(Fault::new(cursor.span(start), "a column's name stands between backquotes"));
+    }
+    Ok(Token::Quoted(name))
 }
 
 fn word(cursor: &mut Cursor) -> Token {
@@ -207,7 +230,7 @@ fn sign(cursor: &mut Cursor) -> Result<Token, Fault> {
         ']' => return Ok(Token::CloseBracket),
         '=' => "`=` is no comparison: write `==`".to_owned(),
         '!' => "`!` is no operator: write `not`, or `!=` for unequal".to_owned(),
-        '‘' | '’' | '“' | '”' | '«' | '»' | '`' => {
+        '‘' | '’' | '“' | '”' | '«' | '»' => {
             format!("`{c}` is no quotation mark here: write ' or \"")
         }
         c => format!("a filter has no use for `{}`", c.escape_debug()),
@@ -252,6 +275,7 @@ mod tests {
             ]
         );
         assert_eq!(plain(" \t\r\n\\\n"), [Token::End]);
+        assert_eq!(plain("`a \\'b` "), [Token::Quoted("a \\'b".to_owned()), Token::End]);
         assert_eq!(plain("r b rb u"), [name("r"), name("b"), name("rb"), name("u"), Token::End]);
     }
 
@@ -271,7 +295,9 @@ mod tests {
             ("a || b", "`or`", 2),
             ("!a", "`not`", 0),
             ("a == “x”", "' or \"", 5),
-            ("a == `x`", "' or \"", 5),
+            ("a == `x", "closing backquote", 5),
+            ("a == `x\n`", "closing backquote", 5),
+            ("`` == 1", "a column's name", 0),
             ("a ^ b", "`^`", 2),
             ("a == 1;", "`;`", 6),
             ("a \0", "`\\0`", 2),

@@ -8,7 +8,8 @@
 //! # Ok::<(), vacuole_soma::value_filter::FilterError>(())
 //! ```
 //!
-//! The language is that of tiledbsoma's `value_filter`, which is a part of Python's expressions;
+//! The language is that of tiledbsoma's `value_filter`, which is a part of Python's expressions, and
+//! more: tests of texts and for missing values, comparisons of columns, dates;
 //! `docs/formats/value-filters.md` has its grammar, its meaning and a comparison with tiledbsoma
 //! 2.3.
 //!
@@ -31,24 +32,31 @@
 
 mod ast;
 mod bind;
+mod columns;
 mod error;
 mod evaluate;
 mod lexer;
+mod notes;
 mod number;
 mod parser;
 mod predicate;
+mod ranges;
 mod string;
 mod suggest;
+mod text;
+mod time;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
-use arrow_array::{BooleanArray, RecordBatch};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::Schema;
 
 pub use error::{FilterError, Place};
+pub use notes::{Note, Tally};
+pub use ranges::Domain;
 
 /// A parsed filter, which knows the columns' names but not yet their types.
 ///
@@ -97,11 +105,16 @@ impl ValueFilter {
     /// (`dict_is_ordered`).
     ///
     /// # Errors
-    /// [`FilterError::UnknownColumn`], [`FilterError::TypeMismatch`] and
-    /// [`FilterError::Unordered`], each with the place in the text.
+    /// [`FilterError::UnknownColumn`], [`FilterError::TypeMismatch`],
+    /// [`FilterError::Unordered`] and their like, and [`FilterError::Syntax`] for a regular
+    /// expression that is none, each with the place in the text.
     pub fn bind(&self, schema: &Schema) -> Result<BoundFilter, FilterError> {
-        let (columns, condition) = bind::bind(&self.text, &self.root, schema)?;
-        Ok(BoundFilter { columns, condition })
+        let bind::Bound { columns, condition, asked } = bind::bind(&self.text, &self.root, schema)?;
+        let parts = match &self.root {
+            ast::Expr::And(parts) => parts.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        Ok(BoundFilter { columns, condition, asked, parts })
     }
 }
 
@@ -130,6 +143,9 @@ impl std::str::FromStr for ValueFilter {
 pub struct BoundFilter {
     columns: Vec<String>,
     condition: bind::Condition,
+    asked: Vec<notes::Asked>,
+    /// The spelling of the conditions that the filter joins by `and`, if it does.
+    parts: Vec<String>,
 }
 
 impl BoundFilter {
@@ -147,9 +163,63 @@ impl BoundFilter {
     ///
     /// # Errors
     /// [`FilterError::MissingColumn`] and [`FilterError::BatchColumn`] where the batch does not
-    /// fit the schema that the filter was bound to.
+    /// fit the schema that the filter was bound to; [`FilterError::DifferentOrders`] where the ordered
+    /// categories of two columns are different lists.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanArray, FilterError> {
         evaluate::evaluate(&self.condition, &self.columns, batch)
             .map(|rows| BooleanArray::new(rows, None))
+    }
+
+    /// The same, and counts in `tally` what each condition finds.
+    ///
+    /// # Errors
+    /// As of [`evaluate`](Self::evaluate).
+    pub fn evaluate_counting(
+        &self,
+        batch: &RecordBatch,
+        tally: &mut Tally,
+    ) -> Result<BooleanArray, FilterError> {
+        let rows = match &self.condition {
+            bind::Condition::All(parts) => {
+                let count = |part, found| tally.add_part(part, found);
+                evaluate::evaluate_parts(parts, &self.columns, batch, count)?
+            }
+            condition => evaluate::evaluate(condition, &self.columns, batch)?,
+        };
+        tally.add_rows(batch.num_rows(), rows.count_set_bits());
+        Ok(BooleanArray::new(rows, None))
+    }
+
+    /// For columns, a smallest and a largest value that they have in every row that the filter finds, where that follows from
+    /// it: `(column, low, high)`, and no row is found where `low` is larger.
+    ///
+    /// `domain` says what a column has, and so what the values are.
+    pub fn ranges(&self, domain: impl Fn(&str) -> Domain) -> Vec<(&str, i128, i128)> {
+        let domains: Vec<Domain> = self.columns.iter().map(|name| domain(name)).collect();
+        let ranges = ranges::ranges(&self.condition, &domains).into_iter();
+        let named = |(column, (low, high)): (usize, (i128, i128))| {
+            Some((self.columns.get(column)?.as_str(), low, high))
+        };
+        ranges.filter_map(named).collect()
+    }
+
+    /// Whether the filter is several conditions joined by `and`.
+    pub fn is_conjunction(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// What may not have been meant: values that are no categories of the columns they are compared with, and tests
+    /// of texts that hold for no category. The filter is sound all the same.
+    ///
+    /// `categories` gives the full list of categories of a column, as it is or as the values of a dictionary; `None`
+    /// where it is not known.
+    pub fn notes(&self, categories: impl Fn(&str) -> Option<ArrayRef>) -> Vec<Note> {
+        notes::notes(&self.asked, &self.columns, categories)
+    }
+
+    /// Which conditions found nothing, or that no row satisfies all of them, in a sentence; `None` where something was
+    /// found, or where the filter is a single condition.
+    pub fn why_nothing(&self, tally: &Tally) -> Option<String> {
+        tally.why_nothing(&self.parts)
     }
 }

@@ -4,7 +4,12 @@
 //! `|` and `&` thus take their operands before a comparison does, and `a == 1 & b == 2` is no
 //! filter: the fault says where the parentheses go.
 
-use super::ast::{Column, CompareOp, Expr, Literal, Span, Value};
+mod calls;
+mod conditions;
+
+pub(super) use conditions::instead_of_name;
+
+use super::ast::{Column, CompareOp, Expr, Literal, Span};
 use super::lexer::{Fault, Token, tokens};
 
 /// Calls of [`Parser::operand`] that may be open at once. It bounds the depth of the tree, hence
@@ -22,6 +27,54 @@ enum Level {
     Bar,
     Ampersand,
     Sign,
+}
+
+/// What can stand behind an operand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Operator {
+    Or,
+    And,
+    Bar,
+    Ampersand,
+    Compare(CompareOp),
+    Not,
+    In,
+    Is,
+    Like,
+    Ilike,
+}
+
+/// Operators that are words. No name can stand where they do, so that they count in any case.
+const WORDS: [(&str, Operator); 7] = [
+    ("or", Operator::Or),
+    ("and", Operator::And),
+    ("not", Operator::Not),
+    ("in", Operator::In),
+    ("is", Operator::Is),
+    ("like", Operator::Like),
+    ("ilike", Operator::Ilike),
+];
+
+impl Operator {
+    fn of(token: &Token) -> Option<Self> {
+        Some(match token {
+            Token::Or => Self::Or,
+            Token::And => Self::And,
+            Token::Bar => Self::Bar,
+            Token::Ampersand => Self::Ampersand,
+            Token::Compare(op) => Self::Compare(*op),
+            Token::Not => Self::Not,
+            Token::In => Self::In,
+            Token::Is => Self::Is,
+            Token::Name(name) => {
+                return WORDS
+                    .iter()
+                    .find(|(word, _)| name.eq_ignore_ascii_case(word))
+                    .map(|(_, operator)| *operator);
+            }
+            _ => return None,
+        })
+    }
 }
 
 /// Parses a whole filter.
@@ -115,6 +168,28 @@ impl Parser {
         Err(self.unexpected(&wanted.describe()))
     }
 
+    /// The operator that stands here, behind an operand.
+    fn operator(&self) -> Option<Operator> {
+        Operator::of(self.peek())
+    }
+
+    fn eat_operator(&mut self, wanted: Operator) -> bool {
+        let found = self.operator() == Some(wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Whether a `NOT` that is no Python word negates what follows: a name that is no operator, or parentheses.
+    /// Elsewhere it is a column.
+    fn negates(&self, word: &str) -> bool {
+        word.eq_ignore_ascii_case("not")
+            && match self.peek_next() {
+                Token::Quoted(_) | Token::OpenParen | Token::Tilde => true,
+                Token::Name(_) => Operator::of(self.peek_next()).is_none(),
+                _ => false,
+            }
+    }
+
     fn unexpected(&self, expected: &str) -> Fault {
         Fault::new(self.span(), format!("expected {expected}, found {}", self.peek().describe()))
     }
@@ -133,33 +208,36 @@ impl Parser {
     fn operand_within(&mut self, level: Level) -> Result<(Node, Span), Fault> {
         let (mut node, mut span) = match self.peek() {
             Token::Not if level <= Level::Not => self.negation(Level::Not)?,
+            Token::Name(word) if level <= Level::Not && self.negates(word) => {
+                self.negation(Level::Not)?
+            }
             Token::Tilde => self.negation(Level::Sign)?,
             Token::Plus | Token::Minus => self.signed()?,
             _ => self.primary()?,
         };
         loop {
-            (node, span) = match self.peek() {
-                Token::Or if level <= Level::Or => {
+            let Some(operator) = self.operator() else { return Ok((node, span)) };
+            (node, span) = match operator {
+                Operator::Or if level <= Level::Or => {
                     let first = node.condition(span)?;
-                    self.joined(first, span, &Token::Or, Level::And, Expr::Or)?
+                    self.joined(first, span, operator, Level::And, Expr::Or)?
                 }
-                Token::And if level <= Level::And => {
+                Operator::And if level <= Level::And => {
                     let first = node.condition(span)?;
-                    self.joined(first, span, &Token::And, Level::Not, Expr::And)?
+                    self.joined(first, span, operator, Level::Not, Expr::And)?
                 }
-                Token::Bar if level <= Level::Bar => {
+                Operator::Bar if level <= Level::Bar => {
                     let first = node.guarded(span, '|', "or")?;
-                    self.joined(first, span, &Token::Bar, Level::Ampersand, Expr::Or)?
+                    self.joined(first, span, operator, Level::Ampersand, Expr::Or)?
                 }
-                Token::Ampersand if level <= Level::Ampersand => {
+                Operator::Ampersand if level <= Level::Ampersand => {
                     let first = node.guarded(span, '&', "and")?;
-                    self.joined(first, span, &Token::Ampersand, Level::Sign, Expr::And)?
+                    self.joined(first, span, operator, Level::Sign, Expr::And)?
                 }
-                Token::Compare(_) | Token::In | Token::Not | Token::Is
-                    if level <= Level::Comparison =>
-                {
-                    self.comparison(node, span)?
+                Operator::Or | Operator::And | Operator::Bar | Operator::Ampersand => {
+                    return Ok((node, span));
                 }
+                _ if level <= Level::Comparison => self.comparison(node, span)?,
                 _ => return Ok((node, span)),
             };
         }
@@ -178,16 +256,16 @@ impl Parser {
         &mut self,
         first: Expr,
         mut span: Span,
-        operator: &Token,
+        operator: Operator,
         level: Level,
         join: fn(Vec<Expr>) -> Expr,
     ) -> Result<(Node, Span), Fault> {
         let mut parts = vec![first];
-        while self.eat(operator) {
+        while self.eat_operator(operator) {
             let (node, part_span) = self.operand(level)?;
             parts.push(match operator {
-                Token::Bar => node.guarded(part_span, '|', "or")?,
-                Token::Ampersand => node.guarded(part_span, '&', "and")?,
+                Operator::Bar => node.guarded(part_span, '|', "or")?,
+                Operator::Ampersand => node.guarded(part_span, '&', "and")?,
                 _ => node.condition(part_span)?,
             });
             span = span.to(part_span);
@@ -232,6 +310,10 @@ impl Parser {
                     _ => Ok((Node::Column(name), span)),
                 }
             }
+            Token::Quoted(name) => {
+                self.bump();
+                Ok((Node::Column(name), span))
+            }
             Token::OpenParen => {
                 self.bump();
                 let (node, _) = self.operand(Level::Or)?;
@@ -263,164 +345,4 @@ impl Parser {
         }
         Ok((Node::Value(literal), span))
     }
-
-    /// `attr("name")` or `val(value)`; the function's name has been read.
-    fn call(&mut self, name: &str, start: Span) -> Result<(Node, Span), Fault> {
-        if name != "attr" && name != "val" {
-            return Err(Fault::new(
-                start,
-                format!("there is no function `{name}`: only attr(\"column\") and val(value)"),
-            ));
-        }
-        self.bump();
-        if self.peek() == &Token::CloseParen {
-            return Err(self.unexpected("an argument"));
-        }
-        let (argument, span) = self.operand(Level::Bar)?;
-        let node = match (name, argument) {
-            ("attr", Node::Value(Literal::Str(column))) => Node::Column(column),
-            ("attr", Node::Column(column)) => {
-                return Err(Fault::new(
-                    span,
-                    format!("attr takes a string: write attr(\"{column}\"), or {column} alone"),
-                ));
-            }
-            ("attr", _) => return Err(Fault::new(span, "attr takes a column's name, a string")),
-            (_, Node::Value(literal)) => Node::Value(literal),
-            _ => return Err(Fault::new(span, "val takes a number, a string, True, False or None")),
-        };
-        let end = self.expect(&Token::CloseParen)?;
-        Ok((node, start.to(end)))
-    }
-
-    /// The fault for `orig.ident`.
-    fn dotted(&mut self, mut name: String, start: Span) -> Fault {
-        let mut span = start;
-        while let (Token::Dot, Token::Name(part)) = (self.peek(), self.peek_next()) {
-            name.push('.');
-            name.push_str(part);
-            self.bump();
-            span = start.to(self.bump());
-        }
-        Fault::new(span, format!("a name with a point is written attr(\"{name}\")"))
-    }
-
-    /// One comparison, a chain of them, or a membership test; the left operand has been read.
-    fn comparison(&mut self, left: Node, left_span: Span) -> Result<(Node, Span), Fault> {
-        let (mut left, mut left_span) = (left, left_span);
-        let mut span = left_span;
-        let mut parts = Vec::new();
-        loop {
-            let op = match self.peek() {
-                Token::Compare(op) => *op,
-                Token::In | Token::Not if parts.is_empty() => {
-                    return self.membership(left, left_span);
-                }
-                Token::In | Token::Not => {
-                    return Err(Fault::new(
-                        self.span(),
-                        "a membership test is no part of a chain of comparisons: join them with `and`",
-                    ));
-                }
-                Token::Is => {
-                    return Err(Fault::new(
-                        self.span(),
-                        "`is` is no comparison here: write == None or != None for missing values",
-                    ));
-                }
-                _ => break,
-            };
-            self.bump();
-            let (right, right_span) = self.operand(Level::Bar)?;
-            parts.push(compare((&left, left_span), op, (&right, right_span))?);
-            span = span.to(right_span);
-            (left, left_span) = (right, right_span);
-        }
-        let expr = match (parts.pop(), parts.is_empty()) {
-            (Some(only), true) => only,
-            (Some(last), false) => {
-                parts.push(last);
-                Expr::And(parts)
-            }
-            (None, _) => return Err(self.unexpected("a comparison")),
-        };
-        Ok((Node::Condition(expr), span))
-    }
-
-    fn membership(&mut self, left: Node, left_span: Span) -> Result<(Node, Span), Fault> {
-        let inside = !self.eat(&Token::Not);
-        self.expect(&Token::In)?;
-        let Node::Column(name) = left else {
-            return Err(Fault::new(left_span, "only a column can stand to the left of `in`"));
-        };
-        if self.peek() != &Token::OpenBracket {
-            return Err(self.unexpected("a list of values in square brackets"));
-        }
-        let open = self.bump();
-        let mut values = Vec::new();
-        while self.peek() != &Token::CloseBracket {
-            let (item, span) = self.operand(Level::Bar)?;
-            values.push(match item {
-                Node::Value(Literal::None) => {
-                    return Err(Fault::new(
-                        span,
-                        "None cannot be in a list: add `or` and a comparison with == None",
-                    ));
-                }
-                Node::Value(literal) => Value { literal, span },
-                Node::Column(name) => return Err(quote(&name, span)),
-                Node::Condition(_) => return Err(Fault::new(span, "a list holds values only")),
-            });
-            if !self.eat(&Token::Comma) {
-                break;
-            }
-        }
-        let close = self.expect(&Token::CloseBracket)?;
-        if values.is_empty() {
-            return Err(Fault::new(open.to(close), "the list needs at least one value"));
-        }
-        if matches!(self.peek(), Token::Compare(_) | Token::In | Token::Not) {
-            return Err(self.unexpected("`and`, `or` or the end after a membership test"));
-        }
-        let column = Column { name, span: left_span };
-        Ok((Node::Condition(Expr::Member { column, values, inside }), left_span.to(close)))
-    }
-}
-
-/// One comparison of a column with a value, whichever stands on the left.
-fn compare(left: (&Node, Span), op: CompareOp, right: (&Node, Span)) -> Result<Expr, Fault> {
-    let ((name, span), (literal, value_span), op) = match (left, right) {
-        ((Node::Column(name), at), (Node::Value(literal), end)) => ((name, at), (literal, end), op),
-        ((Node::Value(literal), at), (Node::Column(name), end)) => {
-            ((name, end), (literal, at), op.flipped())
-        }
-        ((Node::Column(_), _), (Node::Column(name), span)) => return Err(quote(name, span)),
-        ((Node::Value(_), at), (Node::Value(_), end)) => {
-            return Err(Fault::new(at.to(end), "one side of a comparison must be a column"));
-        }
-        ((Node::Condition(_), span), _) | (_, (Node::Condition(_), span)) => {
-            return Err(Fault::new(span, "a condition cannot be compared"));
-        }
-    };
-    if *literal == Literal::None && op.is_ordering() {
-        return Err(Fault::new(value_span, "None has no order: compare with == or !="));
-    }
-    Ok(Expr::Compare {
-        column: Column { name: name.clone(), span },
-        op,
-        value: Value { literal: literal.clone(), span: value_span },
-    })
-}
-
-/// The fault for a name where a value belongs.
-fn quote(name: &str, span: Span) -> Fault {
-    let remedy = match name {
-        "true" => "write True".to_owned(),
-        "false" => "write False".to_owned(),
-        "null" | "none" => "write None".to_owned(),
-        "nan" | "NaN" => "NaN is equal to nothing, itself included".to_owned(),
-        "inf" => "write 1e999 for infinity".to_owned(),
-        _ => format!("if `{name}` is a string, quote it: {}", Literal::Str(name.to_owned())),
-    };
-    Fault::new(span, format!("columns are compared with values, not with columns; {remedy}"))
 }

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
+use arrow_schema::TimeUnit;
+
 use super::ast::{CompareOp, Literal, Value};
+use super::text::Text;
+use super::time;
 
 /// What one column must satisfy. Null satisfies none of them but [`Predicate::Missing`].
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +16,11 @@ pub(super) enum Predicate {
     Integers(Integers),
     Floats(Floats),
     Bytes(Bytes),
+    /// A test of strings, or its opposite.
+    Text {
+        test: Text,
+        inside: bool,
+    },
     /// The position of the value among ordered categories, against that of the category that
     /// satisfies `category`; nothing matches where none does.
     Position {
@@ -28,6 +37,7 @@ impl Predicate {
             Self::Integers(_) => "integers, booleans or timestamps",
             Self::Floats(_) => "floating-point numbers",
             Self::Bytes(_) => "strings or binary values",
+            Self::Text { .. } => "strings",
             Self::Position { .. } => "ordered categories",
         }
     }
@@ -46,15 +56,20 @@ pub(super) enum Integers {
 }
 
 impl Integers {
-    /// The test of one comparison; `None` where the literal is no number.
-    pub(super) fn compare(op: CompareOp, literal: &Literal) -> Option<Self> {
+    /// The test of one comparison; `None` where the literal is no number, nor for counts of a unit of time a moment.
+    pub(super) fn compare(
+        op: CompareOp,
+        literal: &Literal,
+        unit: Option<TimeUnit>,
+    ) -> Option<Self> {
         // The integers nearest to the literal from either side; equal where it is one itself.
-        let (below, above) = match literal {
-            Literal::Int(value) => (*value, *value),
-            Literal::Bool(value) => (i128::from(*value), i128::from(*value)),
+        let (below, above) = match (literal, unit) {
+            (Literal::Int(value), _) => (*value, *value),
+            (Literal::Bool(value), _) => (i128::from(*value), i128::from(*value)),
             // `as` saturates, far beyond every column's range.
-            Literal::Float(value) => (value.floor() as i128, value.ceil() as i128),
-            Literal::None | Literal::Str(_) | Literal::Bytes(_) => return None,
+            (Literal::Float(value), _) => (value.floor() as i128, value.ceil() as i128),
+            (Literal::Str(text), Some(unit)) => time::nearest(text, unit).ok()?,
+            (Literal::None | Literal::Str(_) | Literal::Bytes(_), _) => return None,
         };
         let (low, high, inside) = match op {
             // Empty where the literal lies between two integers.
@@ -68,17 +83,27 @@ impl Integers {
         Some(Self::Interval { low, high, inside })
     }
 
+    /// The number that a literal is, where a column can hold it.
+    pub(super) fn only(&self) -> Option<i128> {
+        match self {
+            Self::Interval { low, high, inside: true } if low == high => Some(*low),
+            _ => None,
+        }
+    }
+
     /// The test of membership in a list.
     ///
     /// # Errors
     /// The value that is no number.
-    pub(super) fn member(list: &[Value], inside: bool) -> Result<Self, &Value> {
+    pub(super) fn member(
+        list: &[Value],
+        inside: bool,
+        unit: Option<TimeUnit>,
+    ) -> Result<Self, &Value> {
         let mut values = Vec::new();
         for value in list {
-            let equal = Self::compare(CompareOp::Equal, &value.literal).ok_or(value)?;
-            if let Self::Interval { low, high, .. } = equal {
-                values.extend((low == high).then_some(low));
-            }
+            let equal = Self::compare(CompareOp::Equal, &value.literal, unit).ok_or(value)?;
+            values.extend(equal.only());
         }
         values.sort_unstable();
         values.dedup();
@@ -100,6 +125,9 @@ pub(super) enum Floats {
     Compare {
         op: CompareOp,
         value: f64,
+    },
+    Nan {
+        inside: bool,
     },
     /// Sorted by `total_cmp`, without negative zeros.
     Set {
@@ -137,6 +165,7 @@ impl Floats {
                 Some(order) => op.holds(order),
                 None => *op == CompareOp::NotEqual,
             },
+            Self::Nan { inside } => value.is_nan() == *inside,
             Self::Set { values, inside } => {
                 let wanted = value + 0.0;
                 values.binary_search_by(|known| known.total_cmp(&wanted)).is_ok() == *inside
@@ -145,7 +174,7 @@ impl Floats {
     }
 }
 
-fn nearest_float(literal: &Literal, single: bool) -> Option<f64> {
+pub(super) fn nearest_float(literal: &Literal, single: bool) -> Option<f64> {
     Some(match (literal, single) {
         (Literal::Int(value), false) => *value as f64,
         // In one step: rounding to 64 bits first could round twice.
@@ -193,7 +222,7 @@ impl Bytes {
     }
 }
 
-fn bytes(literal: &Literal) -> Option<Vec<u8>> {
+pub(super) fn bytes(literal: &Literal) -> Option<Vec<u8>> {
     match literal {
         Literal::Str(text) => Some(text.clone().into_bytes()),
         Literal::Bytes(bytes) => Some(bytes.clone()),
@@ -225,18 +254,18 @@ mod tests {
         fn integers_against_halves(value in -6i32..6, halves in -12i32..12) {
             let literal = Literal::Float(f64::from(halves) / 2.0);
             for op in OPS {
-                let test = Integers::compare(op, &literal).unwrap();
+                let test = Integers::compare(op, &literal, None).unwrap();
                 prop_assert_eq!(test.holds(i128::from(value)), op.holds((value * 2).cmp(&halves)));
             }
             let list = [Value { literal, span: Span::default() }];
-            let set = Integers::member(&list, true).unwrap();
+            let set = Integers::member(&list, true, None).unwrap();
             prop_assert_eq!(set.holds(i128::from(value)), value * 2 == halves);
         }
 
         #[test]
         fn integers_against_integers(value in any::<i64>(), other in any::<i64>()) {
             for op in OPS {
-                let test = Integers::compare(op, &Literal::Int(i128::from(other))).unwrap();
+                let test = Integers::compare(op, &Literal::Int(i128::from(other)), None).unwrap();
                 prop_assert_eq!(test.holds(i128::from(value)), op.holds(value.cmp(&other)));
             }
         }
@@ -245,8 +274,8 @@ mod tests {
         fn negated_comparisons_are_opposite(value in any::<i64>(), literal in any::<f64>()) {
             for op in OPS {
                 let literal = Literal::Float(if literal.is_nan() { 0.5 } else { literal });
-                let test = Integers::compare(op, &literal).unwrap();
-                let opposite = Integers::compare(op.negated(), &literal).unwrap();
+                let test = Integers::compare(op, &literal, None).unwrap();
+                let opposite = Integers::compare(op.negated(), &literal, None).unwrap();
                 prop_assert_ne!(test.holds(i128::from(value)), opposite.holds(i128::from(value)));
             }
         }
@@ -257,7 +286,7 @@ mod tests {
         for (literal, above) in [(1e300, true), (f64::INFINITY, true), (-1e300, false)] {
             let literal = Literal::Float(literal);
             for value in [i128::from(i64::MIN), 0, i128::from(u64::MAX)] {
-                let holds = |op| Integers::compare(op, &literal).unwrap().holds(value);
+                let holds = |op| Integers::compare(op, &literal, None).unwrap().holds(value);
                 assert_eq!(holds(CompareOp::Less), above);
                 assert_eq!(holds(CompareOp::LessEqual), above);
                 assert_eq!(holds(CompareOp::Greater), !above);
@@ -295,6 +324,6 @@ mod tests {
         assert!(Bytes::compare(CompareOp::Equal, &Literal::Int(1)).is_none());
         let mixed = [value(Literal::Str("1".into())), value(Literal::Int(1))];
         assert_eq!(Bytes::member(&mixed, true), Err(&mixed[1]));
-        assert_eq!(Integers::member(&mixed, true), Err(&mixed[0]));
+        assert_eq!(Integers::member(&mixed, true, None), Err(&mixed[0]));
     }
 }

@@ -1,7 +1,13 @@
-//! Columns whose names resemble one that does not exist.
+//! Columns and categories that resemble one that does not exist.
 
 /// Names longer than this are not compared: the cost grows with the product of the lengths.
 const LONGEST: usize = 100;
+
+/// How many are given.
+const MOST: usize = 3;
+
+/// Shorter texts occur in too many values.
+const SHORTEST_PART: usize = 3;
 
 /// The names nearest to `wanted`, nearest first, at most three; empty where none is near.
 pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -16,13 +22,35 @@ pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) ->
             if candidate.len() > LONGEST {
                 return None;
             }
-            let distance = edits(&target, &candidate);
             let allowed = (target.len().max(candidate.len()) / 3).max(1);
+            // No fewer edits than characters that one has more.
+            if target.len().abs_diff(candidate.len()) > allowed {
+                return None;
+            }
+            let distance = edits(&target, &candidate);
             (distance <= allowed && distance < target.len()).then_some((distance, name))
         })
         .collect();
     found.sort();
-    found.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+    found.into_iter().take(MOST).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// The categories nearest to `wanted`: those nearest by spelling, then the shortest in which it occurs.
+pub(super) fn nearest_values<'a>(
+    wanted: &str,
+    values: impl Iterator<Item = &'a str> + Clone,
+) -> Vec<String> {
+    let mut found = nearest(wanted, values.clone());
+    let target = wanted.to_lowercase();
+    if found.len() < MOST && target.chars().count() >= SHORTEST_PART {
+        let mut longer: Vec<&str> = values
+            .filter(|value| value.to_lowercase().contains(&target))
+            .filter(|value| !found.iter().any(|known| known == value))
+            .collect();
+        longer.sort_by_key(|value| (value.len(), *value));
+        found.extend(longer.into_iter().take(MOST - found.len()).map(str::to_owned));
+    }
+    found
 }
 
 /// Insertions, deletions and replacements from one name to the other.
@@ -64,6 +92,17 @@ mod tests {
         ] {
             assert_eq!(edits(&chars(left), &chars(right)), expected, "{left} {right}");
         }
+    }
+
+    #[test]
+    fn values_that_are_parts_of_others() {
+        let values =
+            ["CD8-positive T cell", "CD4 T cell", "T cel", "B cell", "macrophage", "T-CELL"];
+        let near = |wanted: &str| nearest_values(wanted, values.iter().copied());
+        assert_eq!(near("T cell"), ["B cell", "T cel", "T-CELL"]);
+        assert_eq!(near("t cells"), ["B cell", "T cel", "T-CELL"]);
+        assert_eq!(near("phage"), ["macrophage"]);
+        assert!(near("zz").is_empty());
     }
 
     #[test]

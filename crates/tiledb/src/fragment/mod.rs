@@ -5,6 +5,7 @@
 //! timestamps and the two kinds of delete metadata where a fragment has them (libtiledb).
 
 mod encode;
+mod extremes;
 mod footer;
 mod metadata;
 mod numbers;
@@ -18,6 +19,7 @@ mod writer;
 pub use encode::{
     EncodedField, EncodedTile, FieldData, encode_dense_tile, encode_tile, encode_timed_tile,
 };
+pub use extremes::tile_extremes;
 pub use footer::Footer;
 pub use metadata::{FieldTiles, FragmentMetadata};
 pub use rtree::{FANOUT, RTree};

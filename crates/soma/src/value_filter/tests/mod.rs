@@ -1,9 +1,13 @@
 //! Filters from text to rows.
 
+mod columns;
+mod notes;
 mod properties;
+mod ranges;
 mod refusals;
 mod representations;
 mod tables;
+mod texts;
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::types::Int8Type;
 use arrow_array::{
     Array, ArrayRef, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
@@ -9,8 +10,8 @@ use arrow_array::{
 use arrow_schema::{Field, Schema};
 use proptest::prelude::*;
 
-use crate::value_filter::ast::{Column, CompareOp, Expr, Literal, Span, Value};
-use crate::value_filter::{ValueFilter, parser};
+use crate::value_filter::ast::{Column, CompareOp, Expr, Literal, Span, TextTest, Value, Wanted};
+use crate::value_filter::{Domain, ValueFilter, parser};
 
 fn column(name: String) -> Column {
     Column { name, span: Span::default() }
@@ -46,7 +47,22 @@ fn literal() -> impl Strategy<Value = Literal> {
 }
 
 fn name() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-zA-Z_][a-zA-Z0-9_]{0,8}", any::<String>(), "(and|or|not|in|is|None|attr|val)"]
+    prop_oneof![
+        "[a-zA-Z_][a-zA-Z0-9_]{0,8}",
+        any::<String>(),
+        "(and|or|not|in|is|None|attr|val|like|ilike|contains|NOT|OR|null|Is|nan|`|a`b)"
+    ]
+}
+
+fn text_test() -> impl Strategy<Value = TextTest> {
+    prop_oneof![
+        Just(TextTest::StartsWith),
+        Just(TextTest::EndsWith),
+        Just(TextTest::Contains),
+        Just(TextTest::Matches),
+        Just(TextTest::Like),
+        Just(TextTest::Ilike),
+    ]
 }
 
 /// Joins leaves by every connective, to a depth of a few.
@@ -72,6 +88,17 @@ fn any_expr() -> impl Strategy<Value = Expr> {
             op: if equal { CompareOp::Equal } else { CompareOp::NotEqual },
             value: value(Literal::None),
         }),
+        (name(), op(), name()).prop_map(|(left, op, right)| Expr::Columns {
+            left: column(left),
+            op,
+            right: column(right),
+        }),
+        (name(), text_test(), any::<String>()).prop_map(|(name, test, text)| Expr::Text {
+            column: column(name),
+            test,
+            wanted: Wanted { text, span: Span::default() },
+        }),
+        name().prop_map(|name| Expr::Nan(column(name))),
         (name(), prop::collection::vec(literal(), 1..4), any::<bool>()).prop_map(
             |(name, literals, inside)| Expr::Member {
                 column: column(name),
@@ -101,6 +128,21 @@ fn sound_expr() -> impl Strategy<Value = Expr> {
             op: if equal { CompareOp::Equal } else { CompareOp::NotEqual },
             value: value(Literal::None),
         }),
+        (prop_oneof![Just(("n", "f")), Just(("f", "n")), Just(("d", "d"))], op()).prop_map(
+            |((left, right), op)| Expr::Columns {
+                left: column(left.to_owned()),
+                op,
+                right: column(right.to_owned()),
+            }
+        ),
+        (prop_oneof![Just(TextTest::Contains), Just(TextTest::Matches)], 0i8..4).prop_map(
+            |(test, k)| Expr::Text {
+                column: column("d".to_owned()),
+                test,
+                wanted: Wanted { text: k.to_string(), span: Span::default() },
+            }
+        ),
+        Just(Expr::Nan(column("f".to_owned()))),
         (names(), prop::collection::vec(0i8..4, 1..3), any::<bool>()).prop_map(
             move |(name, ks, inside)| Expr::Member {
                 values: ks.into_iter().map(|k| value(literal(&name, k))).collect(),
@@ -188,6 +230,19 @@ fn truth(expr: &Expr, row: &(Option<i8>, Option<i8>, Option<i8>)) -> Option<bool
             }));
             if *inside { inner } else { not(inner) }
         }
+        Expr::Columns { left, op, right } => {
+            let (x, y) = (cell(left)?, cell(right)?);
+            let stored = |name: &str, k| if name == "f" { float(k) } else { f64::from(k) };
+            match stored(&left.name, x).partial_cmp(&stored(&right.name, y)) {
+                Some(order) => Some(op.holds(order)),
+                None if op.is_ordering() => None,
+                None => Some(*op == CompareOp::NotEqual),
+            }
+        }
+        Expr::Text { column, wanted, .. } => {
+            cell(column).map(|cell| cell.to_string() == wanted.text)
+        }
+        Expr::Nan(column) => cell(column).map(|cell| float(cell).is_nan()),
         Expr::Not(part) => not(truth(part, row)),
         Expr::Or(parts) => any(&mut parts.iter().map(|part| truth(part, row))),
         Expr::And(parts) => not(any(&mut parts.iter().map(|part| not(truth(part, row))))),
@@ -198,8 +253,9 @@ fn truth(expr: &Expr, row: &(Option<i8>, Option<i8>, Option<i8>)) -> Option<bool
 fn soup() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "a", "b", "and", "or", "not", "in", "is", "None", "True", "attr", "val", "(", ")", "[",
-        "]", ",", "==", "!=", "<", ">=", "&", "|", "~", "-", "+", ".", "1", "2.5", "'x'", "b'y'",
-        "0x", "'", "\\", "#", "\n", "é",
+        "null", "nan", "like", "NOT", "AND", "ilike", "contains", "matches", "`", "`c d`", ")",
+        "(", "]", ",", "==", "!=", "<", ">=", "&", "|", "~", "-", "+", ".", "1", "2.5", "'x'",
+        "b'y'", "0x", "'", "\\", "#", "\n", "é",
     ]);
     prop::collection::vec(words, 0..24).prop_map(|words| words.join(" "))
 }
@@ -223,6 +279,27 @@ proptest! {
         let mask = filter.bind(&batch.schema()).unwrap().evaluate(&batch).unwrap();
         let expected: Vec<bool> = rows.iter().map(|row| truth(&expr, row) == Some(true)).collect();
         prop_assert_eq!(mask.values().iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn rows_lie_within_the_ranges(expr in sound_expr(), rows in cells()) {
+        let batch = frame(&rows);
+        let bound = ValueFilter::parse(&expr.to_string()).unwrap().bind(&batch.schema()).unwrap();
+        let categories = batch.column(2).as_any_dictionary().values().clone();
+        let ranges = bound.ranges(|name| match name {
+            "n" => Domain::Values,
+            "d" => Domain::Codes(categories.clone()),
+            _ => Domain::Unknown,
+        });
+        let mask = bound.evaluate(&batch).unwrap();
+        for (name, low, high) in ranges {
+            for row in mask.values().set_indices() {
+                // The categories are the numbers that their codes are.
+                let cell = if name == "n" { rows[row].0 } else { rows[row].2 };
+                let cell = cell.map(i128::from);
+                prop_assert!(cell.is_some_and(|cell| (low..=high).contains(&cell)), "{} {:?}", name, cell);
+            }
+        }
     }
 
     #[test]

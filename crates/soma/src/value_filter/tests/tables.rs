@@ -3,7 +3,7 @@
 use super::{frame, rows};
 use crate::value_filter::ValueFilter;
 
-fn check(table: &[(&str, &[usize])]) {
+pub(super) fn check(table: &[(&str, &[usize])]) {
     let batch = frame();
     for (text, expected) in table {
         assert_eq!(rows(&batch, text).as_deref(), Ok(*expected), "{text}");
@@ -16,7 +16,7 @@ fn check(table: &[(&str, &[usize])]) {
     }
 }
 
-const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6, 7];
+pub(super) const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6, 7];
 
 #[test]
 fn numbers() {
@@ -163,6 +163,20 @@ fn nulls_are_never_true() {
         ("s == None", &[]),
         ("s != None", ALL),
     ]);
+    // tiledbsoma refuses these.
+    check(&[
+        ("sn is null", &[2]),
+        ("sn IS NOT NULL", &[0, 1, 3, 4, 5, 6, 7]),
+        ("dn is None and not in_ is None", &[5]),
+        ("not sn is not None", &[2]),
+        ("dn Is Not nOnE", &[0, 2, 3, 4, 6, 7]),
+        ("list is null", &[0, 1, 2]),
+        ("fn is nan", &[2]),
+        ("fn is not nan", &[0, 3, 5, 6, 7]),
+        ("not fn is nan", &[0, 3, 5, 6, 7]),
+        ("f32 is NaN or f64 is nan", &[2]),
+        ("df is nan", &[1, 4, 7]),
+    ]);
     // tiledbsoma has no columns of lists.
     check(&[("list == None", &[0, 1, 2]), ("not list == None", &[3, 4, 5, 6, 7])]);
 }
@@ -216,6 +230,16 @@ fn connectives() {
         ("val(1) == attr('o.d d')", &[1]),
         ("i32 == 3 # the comment", &[3]),
     ]);
+    // Words in SQL's case, and names in backquotes, as in pandas' queries.
+    check(&[
+        ("i32 == 1 OR i32 == 3 And s == 'zz'", &[2]),
+        ("i32 IN [1, 3] AND NOT s == ''", &[3]),
+        ("NOT (i32 == 1 or i32 == 3)", &[0, 1, 4, 5, 6, 7]),
+        ("NOT `o.d d` < 5", &[5, 6, 7]),
+        ("`o.d d` Not In [0, 1] and (`i32`) == 4", &[4]),
+        ("1 < `i32` < 5", &[3, 4]),
+        ("`o.d d` is null", &[]),
+    ]);
     // tiledbsoma refuses the first two and the last two, and ends with a segmentation fault on
     // the rest.
     check(&[
@@ -230,5 +254,25 @@ fn connectives() {
         ("not 1 < i32 < 5", &[0, 1, 2, 5, 6, 7]),
         ("val(-1) == i8", &[1]),
         (" \t\n i32\n==\n3 ", &[3]),
+    ]);
+}
+
+/// `ts` counts microseconds from 1970 on; numpy's units are tested in `time`.
+#[test]
+fn moments() {
+    check(&[
+        ("ts == '1970-01-01'", &[0]),
+        ("ts > '1970-01-01'", &[1, 2, 3, 4, 5, 6, 7]),
+        ("ts < '1970-01-01T00:00:00.000003'", &[0, 1, 2]),
+        ("ts == '1970-01-01 00:00:00.000003Z'", &[3]),
+        ("ts == '1970-01-01T02:00:00.000003+02:00'", &[3]),
+        ("ts == '1970-01-01T00:00:00.0000035'", &[]),
+        ("ts != '1970-01-01T00:00:00.0000035'", ALL),
+        ("ts <= '1970-01-01T00:00:00.0000035'", &[0, 1, 2, 3]),
+        ("ts > '1970-01-01T00:00:00.0000035'", &[4, 5, 6, 7]),
+        ("'1969-12-31T23:59' < ts < '2024-03-01'", ALL),
+        ("ts in ['1970-01-01T00:00:00.000001', 2, '2024-03-01']", &[1, 2]),
+        ("ts not in ['1970-01-01', '1970-01-01T00:00:00.0000005']", &[1, 2, 3, 4, 5, 6, 7]),
+        ("not ts >= '1970-01-01T00:00:00.000006'", &[0, 1, 2, 3, 4, 5]),
     ]);
 }

@@ -52,6 +52,26 @@ impl Case {
         }
     }
 
+    /// The valid cells of an attribute over one tile, which has to be of integers.
+    pub(super) fn integers(&self, tile: usize, attribute: usize) -> Vec<i128> {
+        let datatype = self.schema.attributes[attribute].datatype;
+        let Cells { data, validity, .. } = &self.tiles[tile][attribute];
+        let signed = datatype.numeric() == crate::Numeric::Signed;
+        let value = |raw: &[u8]| match (raw.len(), signed) {
+            (1, true) => i8::from_le_bytes(raw.try_into().unwrap()).into(),
+            (2, true) => i16::from_le_bytes(raw.try_into().unwrap()).into(),
+            (4, true) => i32::from_le_bytes(raw.try_into().unwrap()).into(),
+            (8, true) => i64::from_le_bytes(raw.try_into().unwrap()).into(),
+            (1, false) => raw[0].into(),
+            (2, false) => u16::from_le_bytes(raw.try_into().unwrap()).into(),
+            (4, false) => u32::from_le_bytes(raw.try_into().unwrap()).into(),
+            _ => i128::from(u64::from_le_bytes(raw.try_into().unwrap())),
+        };
+        let valid = |cell: usize| validity.as_ref().is_none_or(|validity| validity[cell] == 1);
+        let cells = data.chunks_exact(datatype.size()).enumerate();
+        cells.filter(|(cell, _)| valid(*cell)).map(|(_, raw)| value(raw)).collect()
+    }
+
     pub(super) fn write(&self) -> (Files, Vec<u8>) {
         let mut writer = match &self.region {
             None => FragmentWriter::sparse(&self.schema, NAME),

@@ -65,16 +65,42 @@ proptest! {
     }
 
     #[test]
+    fn extremes_are_those_of_the_cells(case in any_case()) {
+        let (_, file) = case.write();
+        let dense = case.schema.array_type == crate::schema::ArrayType::Dense;
+        for (index, attribute) in case.schema.attributes.iter().enumerate() {
+            let datatype = attribute.datatype;
+            let found = tile_extremes(&file, &case.schema, index).unwrap();
+            let integers = attribute.values_per_cell == Some(1)
+                && datatype.numeric() != crate::Numeric::Float
+                && !datatype.is_string();
+            let plain = !matches!(
+                datatype,
+                Datatype::Any | Datatype::Blob | Datatype::GeomWkb | Datatype::GeomWkt | Datatype::Char
+            );
+            prop_assert_eq!(found.is_some(), integers && plain && !dense, "{:?}", datatype);
+            for (tile, extremes) in found.into_iter().flatten().enumerate() {
+                let values = case.integers(tile, index);
+                if let (Some(&least), Some(&most)) = (values.iter().min(), values.iter().max()) {
+                    prop_assert_eq!(extremes, (least, most));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn cut_and_altered_files_never_panic(case in any_case(), at in proptest::collection::vec(any::<(Index, u8)>(), 1..30)) {
         let (_, file) = case.write();
         for (at, byte) in at {
             let at = at.index(file.len());
             prop_assert!(FragmentMetadata::read(&file[..at], &case.schema).is_err());
+            let _ = tile_extremes(&file[..at], &case.schema, 0);
             let mut altered = file.clone();
             altered[at] = byte;
             if let Ok(metadata) = FragmentMetadata::read(&altered, &case.schema) {
                 explore(&metadata, &case.schema);
             }
+            let _ = tile_extremes(&altered, &case.schema, 0);
         }
     }
 

@@ -444,6 +444,29 @@ pub(crate) mod tests {
         placed.into_iter().map(|((_, _, row, column), value)| (row, column, value)).collect()
     }
 
+    #[test]
+    fn entries_of_columns_that_are_left_out_go() {
+        let block = || Block {
+            first_row: 3,
+            indptr: vec![10, 13, 13, 15],
+            columns: vec![0, 1, 2, 1, 0].into(),
+            values: Buffer::from_vec(vec![1u16, 2, 3, 4, 5]),
+        };
+        let nowhere = Renumbered::NOWHERE;
+        let left = block().renumbered(&Renumbered::new(vec![7, nowhere, 4]), 2).unwrap();
+        assert_eq!((left.first_row, &left.indptr[..]), (3, &[0, 2, 2, 3][..]));
+        assert_eq!(&left.columns[..], [7, 4, 7]);
+        assert_eq!(left.values.typed_data::<u16>(), [1, 3, 5]);
+        let none = block().renumbered(&Renumbered::new(vec![nowhere; 3]), 2).unwrap();
+        assert_eq!((&none.indptr[..], none.columns.len()), (&[0, 0, 0, 0][..], 0));
+        let all = block().renumbered(&Renumbered::new(vec![2, 1, 0]), 2).unwrap();
+        assert_eq!(
+            (&all.indptr[..], &all.columns[..]),
+            (&[10, 13, 13, 15][..], &[2, 1, 0, 1, 2][..])
+        );
+        assert!(block().renumbered(&Renumbered::new(vec![1, 0]), 2).is_err());
+    }
+
     proptest! {
         #[test]
         fn cells_come_in_global_order_and_duplicates_add_up(

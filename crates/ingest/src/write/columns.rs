@@ -401,7 +401,7 @@ mod tests {
             let mut placed = Placed::new();
             let mut count = 0;
             for (column, entries) in entries.iter().enumerate() {
-                let column = renumbered.get(column as u32).unwrap();
+                let column = renumbered.get(column as u32).unwrap().unwrap();
                 for &(row, value) in entries.iter().filter(|entry| rows.contains(&u64::from(entry.0))) {
                     place(&geometry, first + u64::from(row), u64::from(column), value, &mut placed);
                     count += 1;

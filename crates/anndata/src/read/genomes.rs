@@ -32,7 +32,7 @@ pub(super) fn together(
             }
             if rows.insert(cell, row).is_some() {
                 let message = format!("expected each barcode once, found {barcode:?} twice");
-                return Err(Error::corrupt(message).in_element(&format!("{genome}/barcodes")));
+                return Err(Error::corrupt(message).in_element(format!("{genome}/barcodes")));
             }
         }
         rows_of_all.push(rows);
@@ -40,7 +40,7 @@ pub(super) fn together(
     let place = |(rows, (genome, parts)): (HashMap<usize, u64>, &(String, Parts))| {
         let map = (0..barcodes.len()).map(|cell| rows.get(&cell).copied().unwrap_or(0));
         Placement::new(&map.collect::<Vec<_>>(), parts.obs.n_rows())
-            .map_err(|error| error.in_element(&format!("{genome}/barcodes")))
+            .map_err(|error| error.in_element(format!("{genome}/barcodes")))
     };
     let placements = rows_of_all.into_iter().zip(genomes).map(place).collect::<Result<_>>()?;
     let count = barcodes.len() as u64;

@@ -156,6 +156,38 @@ def test_more_shards_than_units(vacuole, tmp_path):
     as_one_process(vacuole, store, paths, tmp_path)
 
 
+@pytest.mark.parametrize("order", [["1/2", "2/2"], ["2/2", "2/2", "1/2"]], ids=",".join)
+def test_an_append(order, inputs, vacuole, tmp_path):
+    """Several files into an experiment that is there: seen by nobody before the last shard, and then as of one process."""
+    base, store, one, again = (tmp_path / name for name in ("base", "store", "one", "again"))
+    # Of one file alone, only the categories in use are kept where there are nulls.
+    vacuole.ingest(base, *inputs[:2])
+    for other in (store, one, again):
+        shutil.copytree(base, other)
+    appended = inputs[2:]
+    vacuole.ingest(one, appended[0], *appended[1:])
+    seen = set()
+    for text in order:
+        assert differences(base, store, slices=1) == []
+        done = shard(vacuole, store, appended, text, "--measurement", "RNA")
+        assert (done["written_units"] > 0) == (text not in seen)
+        seen.add(text)
+        assert done["committed"] == (len(seen) == 2)
+    assert differences(one, store, slices=2) == []
+    assert many.differences(store, inputs) == []
+    vacuole("verify", store)
+    # The same plan executed by one process gives the same files with the same bytes.
+    ours = set((store / "__vacuole/ingests").iterdir())
+    [plan] = [path for path in ours if not (base / path.relative_to(store)).exists()]
+    shutil.copy(plan, again / "__vacuole/plan.json")
+    vacuole.ingest(again, appended[0], *appended[1:])
+    ours, theirs = everything(store), everything(again)
+    assert sorted(ours) == sorted(theirs)
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+    done = shard(vacuole, store, appended, order[0], "--measurement", "RNA")
+    assert done["unchanged"] and done["committed"] and everything(store) == ours
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_killed(seed, inputs, whole, vacuole, tmp_path):
     """Shards are killed at any moment and begun again, while others go on."""

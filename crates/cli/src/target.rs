@@ -29,6 +29,11 @@ impl Target {
             let message = "expected the name of the output to end in .h5ad";
             return Err(CliError::usage(name.display(), message));
         }
+        Self::any(name)
+    }
+
+    /// Looks where a file of any name is.
+    pub(crate) fn any(name: &Path) -> Result<Self, CliError> {
         // Not every path is a text.
         let uri = match name.to_str() {
             Some(text) => Uri::parse(text).map_err(vacuole_soma::Error::from)?,

@@ -1,5 +1,7 @@
 //! Rows of `obs` or `var`, found by a value filter.
 
+use std::ops::Range;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, RecordBatch};
@@ -59,6 +61,23 @@ impl AxisSelection {
         });
         let notes = notes.unwrap_or_default();
         Ok(Self { frame, join_ids, filtered: filter.is_some(), notes })
+    }
+
+    /// Those of the rows at some positions.
+    #[must_use]
+    pub(crate) fn part(&self, positions: Range<usize>) -> Self {
+        let join_ids = self.join_ids.get(positions).unwrap_or_default().to_vec();
+        let filtered = self.filtered || join_ids.len() < self.join_ids.len();
+        Self { frame: self.frame.clone(), join_ids, filtered, notes: Vec::new() }
+    }
+
+    /// Those of the rows that have one of these join ids, which rise.
+    #[must_use]
+    pub(crate) fn only(mut self, join_ids: &[i64]) -> Self {
+        let before = self.join_ids.len();
+        self.join_ids.retain(|id| join_ids.binary_search(id).is_ok());
+        self.filtered |= self.join_ids.len() < before;
+        self
     }
 
     /// The data frame.

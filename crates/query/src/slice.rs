@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use arrow_array::ArrayRef;
 use vacuole_anndata::write::{H5adWriter, WriteOptions};
 use vacuole_soma::anndata_record::AnnDataRecord;
 use vacuole_soma::{Object, SomaType};
@@ -21,6 +22,8 @@ pub struct SliceOptions {
     pub layer: Option<String>,
     /// The cells: a value filter on `obs`.
     pub obs_filter: Option<String>,
+    /// Of these cells only those with these join ids, which rise.
+    pub obs_only: Option<Vec<i64>>,
     /// The genes: a value filter on `var`.
     pub var_filter: Option<String>,
     /// The columns of `obs`; all of them by default. The ids are always there.
@@ -69,6 +72,10 @@ pub fn write_slice(
     let obs_object = experiment.obs()?;
     let var_object = measurement.expect_member("var")?;
     let obs = AxisSelection::find(obs_object.array()?, options.obs_filter.as_deref())?;
+    let obs = match &options.obs_only {
+        Some(join_ids) => obs.only(join_ids),
+        None => obs,
+    };
     let var = AxisSelection::find(var_object.array()?, options.var_filter.as_deref())?;
     let layer = layer(&measurement, options.layer.as_deref())?;
 
@@ -160,6 +167,16 @@ pub(crate) fn matrices(measurement: &Object, part: &str) -> Result<Vec<(String, 
         }
     }
     Ok(found)
+}
+
+/// The ids of rows, as text.
+pub(crate) fn ids_of(
+    axis: &AxisSelection,
+    object: &Object,
+    id_column: &IdColumn<'_>,
+) -> Result<ArrayRef> {
+    let rows = axis.read(Some(&with_ids(&[], axis, object, id_column)))?;
+    Ok(column::frame(object, &rows, id_column, false)?.index)
 }
 
 /// The columns asked for, the ids and the join ids.

@@ -59,8 +59,7 @@ use crate::{Error, Result};
 use group::Kind;
 use heap::Waiting;
 use output::{Output, SharedOutput};
-use temporary::TemporaryFile;
-pub use temporary::abandon_unfinished;
+pub use temporary::{TemporaryFile, abandon_unfinished};
 
 /// Writes one H5AD file.
 ///

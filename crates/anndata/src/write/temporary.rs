@@ -34,7 +34,7 @@ pub fn abandon_unfinished() {
 
 /// A file under a temporary name in the folder of its target; removed when dropped.
 #[derive(Debug)]
-pub(super) struct TemporaryFile {
+pub struct TemporaryFile {
     path: PathBuf,
     target: PathBuf,
     /// Locked, which tells it from what a killed process has left.
@@ -43,7 +43,11 @@ pub(super) struct TemporaryFile {
 
 impl TemporaryFile {
     /// Creates an empty file beside `target`, and removes what killed processes have left there of it.
-    pub(super) fn beside(target: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` when `target` is a folder or a device, or its folder does not exist; `Io`.
+    pub fn beside(target: &Path) -> Result<Self> {
         let named = target.display().to_string();
         let target = resolve(target).map_err(|error| error.in_file(&named))?;
         let folder = match target.parent() {
@@ -84,12 +88,16 @@ impl TemporaryFile {
     }
 
     /// Where the bytes are until the file is complete.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Gives the file, which is durable, its name, replacing what was there.
-    pub(super) fn persist(self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// `Io` where it cannot be renamed.
+    pub fn persist(self) -> Result<()> {
         let mut files = unfinished();
         if let Err(error) = fs::rename(&self.path, &self.target) {
             drop(files);

@@ -79,6 +79,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         measurement: arguments.measurement,
         layer: arguments.layer,
         obs_filter: arguments.obs,
+        obs_only: None,
         var_filter: arguments.var,
         obs_columns: arguments.obs_columns,
         var_columns: arguments.var_columns,
@@ -105,6 +106,7 @@ fn of_file(file: &H5ad, arguments: Arguments, output: &Output) -> Result<(), Cli
     let target = Target::new(&arguments.output)?;
     let options = FileSliceOptions {
         obs_filter: arguments.obs,
+        obs_only: None,
         var_filter: arguments.var,
         obs_columns: arguments.obs_columns,
         var_columns: arguments.var_columns,

@@ -25,34 +25,54 @@ pub(super) fn write(
     if let Some(length) = shape.first_mut() {
         *length = rows.len();
     }
-    let columns = columns.zip(shape.get(1).copied()).filter(|(chosen, all)| !chosen.is_all(*all));
-    if let Some(((chosen, _), length)) = columns.zip(shape.get_mut(1)) {
+    if let Some((chosen, length)) = columns.zip(shape.get_mut(1)) {
         *length = chosen.len();
     }
-    let cut = |values: ArrayRef, rows: u64| match columns {
-        Some((chosen, all)) => Ok(chosen.pick(&values, 0..all, rows)?),
-        None => Ok::<_, Error>(values),
-    };
     if *array.data_type() == DataType::LargeUtf8 {
-        let values = cut(array.read_chosen(rows)?, rows.len())?;
+        let values = cut(array, columns, array.read_chosen(rows)?, rows.len())?;
         let count = values.len() as u64;
         out.array(path, &NdArray::new(shape, values)?)?;
         return Ok(count);
     }
     let mut writer = out.dense(path, &shape, array.data_type())?;
-    let read = |put: &mut Put<'_, ArrayRef>| {
-        for block in rows.blocks(array.rows_at_a_time(BYTES)) {
-            if !put(cut(array.read_chosen(&block)?, block.len())?) {
-                break;
-            }
-        }
-        Ok::<_, Error>(())
-    };
     let mut count = 0;
-    ahead(read, |values| {
-        count += values.len() as u64;
-        Ok(writer.append(values.as_ref())?)
-    })?;
+    ahead(
+        |put| blocks(array, rows, columns, put),
+        |(_, values)| {
+            count += values.len() as u64;
+            Ok::<_, Error>(writer.append(values.as_ref())?)
+        },
+    )?;
     writer.finish()?;
     Ok(count)
+}
+
+/// Hands on chosen rows, some at a time, cut to the chosen columns; with the number of rows.
+pub(super) fn blocks(
+    array: &DenseArray,
+    rows: &Chosen,
+    columns: Option<&Chosen>,
+    put: &mut Put<'_, (u64, ArrayRef)>,
+) -> Result<()> {
+    for block in rows.blocks(array.rows_at_a_time(BYTES)) {
+        let values = cut(array, columns, array.read_chosen(&block)?, block.len())?;
+        if !put((block.len(), values)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The values of rows in the chosen columns.
+fn cut(
+    array: &DenseArray,
+    columns: Option<&Chosen>,
+    values: ArrayRef,
+    rows: u64,
+) -> Result<ArrayRef> {
+    let columns = columns.zip(array.shape().get(1).copied());
+    match columns.filter(|(chosen, all)| !chosen.is_all(*all)) {
+        Some((chosen, all)) => Ok(chosen.pick(&values, 0..all, rows)?),
+        None => Ok(values),
+    }
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use vacuole_anndata::write::{H5adWriter, WriteOptions};
-use vacuole_anndata::{Element, Error as AnnDataError, H5ad, Matrix};
+use vacuole_anndata::{Chosen, Element, Error as AnnDataError, H5ad, Matrix};
 
 use super::elements::{Cut, write_aligned, write_whole};
-use super::{frame, select_obs, select_var};
+use super::{Selected, frame, select_obs, select_var};
 use crate::error::Result;
 
 /// What a slice of a file holds.
@@ -14,6 +14,8 @@ use crate::error::Result;
 pub struct FileSliceOptions {
     /// The cells: a value filter on `obs`.
     pub obs_filter: Option<String>,
+    /// The cells by position, whatever the filter says.
+    pub obs_only: Option<Chosen>,
     /// The genes: a value filter on `var`.
     pub var_filter: Option<String>,
     /// The columns of `obs`; all of them by default. The index is always there.
@@ -55,7 +57,10 @@ pub fn write_file_slice(
     target: &Path,
     options: &FileSliceOptions,
 ) -> Result<FileSliceSummary> {
-    let obs = select_obs(file, options.obs_filter.as_deref())?;
+    let obs = match &options.obs_only {
+        Some(only) => Selected { rows: only.clone(), notes: Vec::new() },
+        None => select_obs(file, options.obs_filter.as_deref())?,
+    };
     let var = select_var(file, options.var_filter.as_deref())?;
     let filter_notes = obs.notes.into_iter().chain(var.notes).collect();
     let (obs, var) = (&obs.rows, &var.rows);
@@ -115,7 +120,7 @@ pub fn write_file_slice(
     Ok(FileSliceSummary { n_obs: obs.len(), n_var: var.len(), nnz, notes, filter_notes })
 }
 
-fn element_of(matrix: Matrix) -> Element {
+pub(super) fn element_of(matrix: Matrix) -> Element {
     match matrix {
         Matrix::Dense(array) => Element::Array(array),
         Matrix::Sparse(matrix) => Element::Sparse(matrix),
@@ -123,7 +128,11 @@ fn element_of(matrix: Matrix) -> Element {
 }
 
 /// Takes a layer out of the others.
-fn take_layer(file: &H5ad, layers: &mut Vec<(String, Element)>, name: &str) -> Result<Element> {
+pub(super) fn take_layer(
+    file: &H5ad,
+    layers: &mut Vec<(String, Element)>,
+    name: &str,
+) -> Result<Element> {
     match layers.iter().position(|(found, _)| found == name) {
         Some(position) => Ok(layers.remove(position).1),
         None => {

@@ -1,5 +1,7 @@
 //! Chosen rows and columns of CSR and CSC matrices.
 
+use std::ops::Range;
+
 use arrow_array::{ArrayRef, BooleanArray};
 use arrow_buffer::BooleanBufferBuilder;
 use arrow_select::filter::filter;
@@ -17,10 +19,10 @@ const VALUES: u64 = 1 << 20;
 const NOWHERE: u32 = u32::MAX;
 
 /// Some rows of CSR, or columns of CSC, cut to the chosen positions of the other axis.
-struct Part {
-    lengths: Vec<u64>,
-    positions: Vec<u32>,
-    values: ArrayRef,
+pub(super) struct Part {
+    pub(super) lengths: Vec<u64>,
+    pub(super) positions: Vec<u32>,
+    pub(super) values: ArrayRef,
 }
 
 /// Writes what is chosen in the format it is stored in; gives the number of stored values.
@@ -34,50 +36,76 @@ pub(super) fn write(
     rows: &Chosen,
     columns: &Chosen,
 ) -> Result<u64> {
-    let (major, minor) = match matrix.format() {
-        SparseFormat::Csr => (rows, columns),
-        SparseFormat::Csc => (columns, rows),
-    };
-    let (_, all) = matrix.format().major_minor(matrix.shape());
-    let places = (!minor.is_all(all)).then(|| places(minor, all));
+    let (major, _) = major_minor(matrix, rows, columns);
     let indptr = matrix.indptr()?;
-    let bounds = |at: u64| match indptr.get(at as usize..) {
-        Some([start, end, ..]) => *start..*end,
-        _ => 0..0,
+    let within = |range: &Range<u64>| {
+        bounds(&indptr, range.end - 1).end - bounds(&indptr, range.start).start
     };
-    let within =
-        |range: &std::ops::Range<u64>| bounds(range.end - 1).end - bounds(range.start).start;
     let most = major.ranges().iter().map(within).sum();
     let shape = (rows.len(), columns.len());
     let data_type = matrix.data_type();
     let mut writer = out.sparse_stream(path, matrix.format(), shape, data_type, Some(most))?;
-    let at_a_time = VALUES.max(matrix.chunk_elements().unwrap_or(0));
-    let read = |put: &mut Put<'_, Part>| {
-        let (mut lengths, mut wanted) = (Vec::new(), Chosen::default());
-        for position in major.positions() {
-            let values = bounds(position);
-            let length = values.end - values.start;
-            if !lengths.is_empty() && wanted.len() + length > at_a_time {
-                let (lengths, wanted) = (std::mem::take(&mut lengths), std::mem::take(&mut wanted));
-                if !put(read_part(matrix, lengths, &wanted, places.as_deref())?) {
-                    return Ok(());
-                }
-            }
-            lengths.push(length);
-            wanted.push(values);
-        }
-        if !lengths.is_empty() {
-            put(read_part(matrix, lengths, &wanted, places.as_deref())?);
-        }
-        Ok::<_, Error>(())
-    };
     let mut stored = 0;
-    ahead(read, |part| {
-        stored += part.positions.len() as u64;
-        Ok(writer.append(part.lengths, &part.positions, part.values.as_ref())?)
-    })?;
+    ahead(
+        |put| parts(matrix, &indptr, rows, columns, put),
+        |part| {
+            stored += part.positions.len() as u64;
+            Ok::<_, Error>(writer.append(part.lengths, &part.positions, part.values.as_ref())?)
+        },
+    )?;
     writer.finish()?;
     Ok(stored)
+}
+
+/// Hands on what is chosen, some rows (CSR) or columns (CSC) at a time, every one that is chosen among them.
+pub(super) fn parts(
+    matrix: &SparseMatrix,
+    indptr: &[u64],
+    rows: &Chosen,
+    columns: &Chosen,
+    put: &mut Put<'_, Part>,
+) -> Result<()> {
+    let (major, minor) = major_minor(matrix, rows, columns);
+    let (_, all) = matrix.format().major_minor(matrix.shape());
+    let places = (!minor.is_all(all)).then(|| places(minor, all));
+    let at_a_time = VALUES.max(matrix.chunk_elements().unwrap_or(0));
+    let (mut lengths, mut wanted) = (Vec::new(), Chosen::default());
+    for position in major.positions() {
+        let values = bounds(indptr, position);
+        let length = values.end - values.start;
+        if !lengths.is_empty() && wanted.len() + length > at_a_time {
+            let (lengths, wanted) = (std::mem::take(&mut lengths), std::mem::take(&mut wanted));
+            if !put(read_part(matrix, lengths, &wanted, places.as_deref())?) {
+                return Ok(());
+            }
+        }
+        lengths.push(length);
+        wanted.push(values);
+    }
+    if !lengths.is_empty() {
+        put(read_part(matrix, lengths, &wanted, places.as_deref())?);
+    }
+    Ok(())
+}
+
+/// Of rows and columns the axis that is compressed, and the other one.
+fn major_minor<'a>(
+    matrix: &SparseMatrix,
+    rows: &'a Chosen,
+    columns: &'a Chosen,
+) -> (&'a Chosen, &'a Chosen) {
+    match matrix.format() {
+        SparseFormat::Csr => (rows, columns),
+        SparseFormat::Csc => (columns, rows),
+    }
+}
+
+/// Where the stored values of a row (CSR) or column (CSC) are.
+fn bounds(indptr: &[u64], at: u64) -> Range<u64> {
+    match indptr.get(at as usize..) {
+        Some([start, end, ..]) => *start..*end,
+        _ => 0..0,
+    }
 }
 
 /// Where each position of an axis of `length` is among the chosen ones.

@@ -3,6 +3,7 @@
 mod dense;
 mod places;
 mod rows;
+mod visit;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, SparseReadOptio
 
 pub(crate) use self::places::Columns;
 use self::rows::{Cells, Rows, Spare, Values};
+pub(crate) use self::visit::{Lines, every, visit};
 use crate::axis::AxisSelection;
 use crate::error::{Error, Result};
 
@@ -250,12 +252,8 @@ fn sparse_bands(
     put: &mut Put<'_, (usize, Rows)>,
 ) -> Result<()> {
     let (d0, d1) = (dimension_name(0), dimension_name(1));
-    let column_selection = match columns {
-        Columns::Axis(axis) => axis.selection(),
-        Columns::First(_) => vacuole_soma::Selection::All,
-    };
     let options = SparseReadOptions::columns(&[&d0, &d1, DATA])
-        .select(vec![rows.selection(), column_selection]);
+        .select(vec![rows.selection(), columns.selection()]);
     let data_type = value_type(array)?;
     let places = columns.places();
     let mut read = array.read_sparse(&options)?;

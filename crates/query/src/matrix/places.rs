@@ -1,5 +1,7 @@
 //! Where the columns of a stored matrix go in a slice of it.
 
+use vacuole_soma::Selection;
+
 use crate::axis::AxisSelection;
 
 /// The longest span of coordinates that gets a table: 16 MiB of it.
@@ -25,6 +27,14 @@ impl<'a> Columns<'a> {
         match self {
             Self::Axis(axis) => axis.join_ids().get(position).map_or(0, |&id| id as u64),
             Self::First(_) => position as u64,
+        }
+    }
+
+    /// The coordinates, as a selection of the dimension.
+    pub(super) fn selection(&self) -> Selection {
+        match self {
+            Self::Axis(axis) => axis.selection(),
+            Self::First(_) => Selection::All,
         }
     }
 

@@ -62,16 +62,16 @@ impl Spare {
 
 /// Cells of one stored tile, as far as they are in the slice.
 pub(super) struct Cells {
-    runs: Vec<Run>,
-    columns: Vec<u32>,
+    pub(super) runs: Vec<Run>,
+    pub(super) columns: Vec<u32>,
     values: Values,
 }
 
 /// Cells of one row that lie together.
-struct Run {
-    row: usize,
-    start: usize,
-    length: usize,
+pub(super) struct Run {
+    pub(super) row: usize,
+    pub(super) start: usize,
+    pub(super) length: usize,
 }
 
 impl Values {

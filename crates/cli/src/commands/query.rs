@@ -269,6 +269,7 @@ fn of_file(
     let elements = elements(&arguments)?;
     let options = FileSliceOptions {
         obs,
+        obs_only: None,
         var,
         obs_columns: arguments.obs_columns,
         var_columns: arguments.var_columns,

@@ -38,8 +38,9 @@ test: lint
 
 bench:
 	cargo build --release -p vacuole --locked
-	@python=$$($(PYTHON) .ci/python_env.py bench/requirements.txt) && \
-	"$$python" bench/bench.py --binary "$(CARGO_TARGET_DIR)/release/vacuole" --cache "$(VACUOLE_CACHE)" $(ARGS)
+	@package=$$($(PYTHON) .ci/python_package.py --release) && \
+	python=$$($(PYTHON) .ci/python_env.py bench/requirements.txt) && \
+	"$$python" bench/bench.py --binary "$(CARGO_TARGET_DIR)/release/vacuole" --package "$$package" --cache "$(VACUOLE_CACHE)" $(ARGS)
 	@python=$$($(PYTHON) .ci/python_env.py bench/transfer-requirements.txt) && \
 	"$$python" bench/transfer.py --binary "$(CARGO_TARGET_DIR)/release/vacuole" $(if $(findstring --quick,$(ARGS)),--size 256 --files 500 --rounds 1)
 

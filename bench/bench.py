@@ -43,7 +43,14 @@ READS = {
     "cells": "read: 1,000 random cells, to AnnData",
     "obs_filter": "read: obs by a filter",
 }
-STEPS = ["ingest", "stored", "memory", "many", "export", "query", *READS, "s3"]
+# Slices to AnnData in memory, by Vacuole's Python package and by tiledbsoma.
+SLICES = {
+    "tissue": "one tissue",
+    "cells": "1,000 random cells",
+    "narrow": "3 genes of some cells of one tissue",
+    "genes": "3 genes",
+}
+STEPS = ["ingest", "stored", "memory", "many", "export", "query", "anndata", *READS, "s3"]
 # How H5AD files hold X, all of which must be ingested within the memory asked for.
 FORMS = ["csr", "csc", "dense"]
 
@@ -116,13 +123,16 @@ def remove(path: Path) -> None:
 
 
 class Bench:
-    def __init__(self, binary: Path, folder: Path, repeats: int, only: set[str]):
-        self.binary, self.folder, self.repeats, self.only = binary, folder, repeats, only
+    def __init__(self, binary: Path, package: Path, folder: Path, repeats: int, only: set[str]):
+        self.binary, self.package, self.folder, self.repeats, self.only = binary, package, folder, repeats, only
         self.rows: list[list[str]] = []
         self.notices: list[str] = []
 
     def reference(self, step: str, *arguments) -> list:
         return [sys.executable, HERE / "reference.py", step, *arguments]
+
+    def in_python(self, step: str, *arguments) -> list:
+        return self.reference("--package", self.package, step, *arguments)
 
     def vacuole(self, *arguments) -> list:
         return [self.binary, "--quiet", *arguments]
@@ -156,7 +166,9 @@ class Bench:
             cells = [str(measured[who]) if who in measured else "" for who in ("vacuole", "tiledbsoma", "slaf")]
             theirs = measured.get("tiledbsoma")
             ratio = f"{theirs.seconds / ours.seconds:.1f}" if theirs else ""
-            if theirs and theirs.whole and not ours.whole:
+            if theirs and theirs.whole and ours.whole:
+                ratio += f" ({theirs.whole / ours.whole:.1f})"
+            elif theirs and theirs.whole:
                 ratio += f" ({theirs.whole / ours.seconds:.1f})"
             self.rows.append([name, *cells, ratio])
 
@@ -215,6 +227,15 @@ class Bench:
             }
             self.row("query: one tissue, to H5AD", self.measure("query", queries))
         remove(out)
+        if self.wants("anndata"):
+            for step, name in SLICES.items():
+                for made, store in (("", ours), (", a store of tiledbsoma", theirs)):
+                    commands = {
+                        "vacuole": self.in_python(step, store),
+                        "tiledbsoma": self.reference(step, theirs),
+                    }
+                    name_of_row = f"in Python: {name}, to AnnData{made}"
+                    self.row(name_of_row, self.measure(name_of_row, commands))
         for step, name in READS.items():
             if self.wants(step):
                 stores_read = {"vacuole": ours, "tiledbsoma": theirs}
@@ -306,6 +327,7 @@ class Bench:
         about = (
             f"Seconds (median of {self.repeats}) and peak memory; {os.cpu_count()} cores, {platform.machine()}. "
             "Ratio: of seconds or bytes, tiledbsoma to vacuole; in brackets with the imports of Python. "
+            "Rows named in Python: Vacuole's package and tiledbsoma, each its own store where nothing else is said. "
             "Rows named read: tiledbsoma reads the store that either made. "
             f"Rows named files: once, tiledbsoma in two processes, of which the memory is that of the first. "
             f"Rows named S3: each request waits {s3.LATENCY * 1000:.0f} ms more; vacuole writes a file, tiledbsoma does not."
@@ -359,6 +381,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the table to a file too")
     parser.add_argument("--binary", type=Path, required=True, help="the program, built for release")
+    parser.add_argument("--package", type=Path, required=True, help="the folder of the Python package, built for release")
     parser.add_argument("--cache", type=Path, required=True, help="where inputs are kept")
     arguments = parser.parse_args()
     only = set(arguments.only.split(",")) if arguments.only else set()
@@ -367,7 +390,7 @@ def main() -> None:
     cache = arguments.cache / "bench"
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        bench = Bench(arguments.binary, Path(folder), max(arguments.repeats, 1), only)
+        bench = Bench(arguments.binary, arguments.package, Path(folder), max(arguments.repeats, 1), only)
         for cells, genes, nonzeros in SIZES[: 1 if arguments.quick else None]:
             bench.size(cells, genes, input_file(cache, cells, genes, nonzeros))
         table = bench.table()

@@ -1,10 +1,13 @@
 """One step of the benchmark in Python, in a process of its own: prints the seconds without imports, as JSON.
 
-python bench/reference.py STEP ARGUMENT ...
+python bench/reference.py [--package FOLDER] STEP ARGUMENT ...
+
+With the folder of Vacuole's package the steps that read are of that, which has the same names, in the place of tiledbsoma.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -13,6 +16,7 @@ import warnings
 
 warnings.filterwarnings("ignore")
 
+MODULE = "tiledbsoma"
 MEASUREMENT, LAYER = "RNA", "data"
 FILTER = "tissue == 'lung' and n_genes > 500"
 
@@ -68,14 +72,15 @@ def export(store: str, h5ad: str, compression: str):
 
 
 def of_experiment(store: str, read):
-    import tiledbsoma
+    module = importlib.import_module(MODULE)
+    import anndata  # noqa: F401
 
     config = json.loads(os.environ.get("VACUOLE_BENCH_TILEDB", "null"))
-    context = tiledbsoma.SOMATileDBContext(tiledb_config=config) if config else None
+    options = {"context": module.SOMATileDBContext(tiledb_config=config)} if config else {}
 
     def run():
-        with tiledbsoma.open(store, context=context) as experiment:
-            return read(tiledbsoma, experiment)
+        with module.open(store, **options) as experiment:
+            return read(module, experiment)
 
     return run
 
@@ -117,8 +122,14 @@ def genes(store: str):
 def cells(store: str):
     import numpy as np
 
+    def read_all(_, experiment):
+        with experiment.axis_query(MEASUREMENT) as query:
+            return query.n_obs
+
+    count = of_experiment(store, read_all)()
+
     def read(tiledbsoma, experiment):
-        ids = np.sort(np.random.default_rng(7).choice(experiment.obs.count, 1000, replace=False))
+        ids = np.sort(np.random.default_rng(7).choice(count, 1000, replace=False))
         query = tiledbsoma.AxisQuery(coords=(ids,))
         with experiment.axis_query(MEASUREMENT, obs_query=query) as query:
             return query.to_anndata(LAYER)
@@ -146,8 +157,13 @@ STEPS = [ingest, ingest_many, ingest_slaf, export, scan, tissue, narrow, genes, 
 
 
 if __name__ == "__main__":
-    step = {step.__name__: step for step in STEPS}[sys.argv[1]]
-    run = step(*sys.argv[2:])
+    arguments = sys.argv[1:]
+    if arguments[0] == "--package":
+        MODULE = "vacuole"
+        sys.path.insert(0, arguments[1])
+        arguments = arguments[2:]
+    step = {step.__name__: step for step in STEPS}[arguments[0]]
+    run = step(*arguments[1:])
     start = time.perf_counter()
     run()
     print(json.dumps({"seconds": time.perf_counter() - start}))

@@ -1,5 +1,7 @@
 //! What Python calls: arguments in, JSON out, errors as exceptions. All that is decided is decided elsewhere.
 
+mod read;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -43,12 +45,8 @@ fn raised(py: Python<'_>, error: &Explained) -> PyErr {
     }
 }
 
-/// Runs without the interpreter's lock: the summary as JSON, and warnings.
-fn run(
-    py: Python<'_>,
-    jobs: Option<usize>,
-    ingest: impl FnOnce(&Warnings) -> Result<IngestSummary, Error> + Send,
-) -> PyResult<(String, Vec<String>)> {
+/// Fails in a process that was forked from one that has used this library.
+fn not_forked(py: Python<'_>) -> PyResult<()> {
     let own = std::process::id();
     let first = FIRST
         .compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst)
@@ -58,6 +56,16 @@ fn run(
                        it does not have; use multiprocessing.get_context('spawn')";
         return Err(raised(py, &Explained::usage("vacuole", message)));
     }
+    Ok(())
+}
+
+/// Runs without the interpreter's lock: the summary as JSON, and warnings.
+fn run(
+    py: Python<'_>,
+    jobs: Option<usize>,
+    ingest: impl FnOnce(&Warnings) -> Result<IngestSummary, Error> + Send,
+) -> PyResult<(String, Vec<String>)> {
+    not_forked(py)?;
     if let Some(jobs) = jobs {
         vacuole_ingest::use_threads(jobs);
     }
@@ -146,5 +154,9 @@ fn _vacuole(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("LEAST_MEMORY", Resources::LEAST_MEMORY)?;
     module.add_function(wrap_pyfunction!(ingest, module)?)?;
     module.add_function(wrap_pyfunction!(ingest_planned, module)?)?;
+    module.add_class::<read::OpenExperiment>()?;
+    module.add_class::<read::Query>()?;
+    module.add_class::<read::Buffer>()?;
+    module.add_function(wrap_pyfunction!(read::open, module)?)?;
     module.add_function(wrap_pyfunction!(kinds, module)?)
 }

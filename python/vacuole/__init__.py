@@ -1,4 +1,4 @@
-"""Vacuole: H5AD files into TileDB-SOMA experiments."""
+"""Vacuole: H5AD files into TileDB-SOMA experiments, and slices of these as AnnData."""
 
 from vacuole._errors import (
     AlreadyExistsError,
@@ -15,13 +15,17 @@ from vacuole._errors import (
     UsageError,
 )
 from vacuole._ingest import ingest
+from vacuole._query import AxisQuery, Experiment, ExperimentAxisQuery, open
 from vacuole._vacuole import __version__
 
 __all__ = [
     "AlreadyExistsError",
+    "AxisQuery",
     "ConflictError",
     "CorruptError",
     "Error",
+    "Experiment",
+    "ExperimentAxisQuery",
     "InvalidInputError",
     "IoError",
     "NoSpaceError",
@@ -32,4 +36,5 @@ __all__ = [
     "UsageError",
     "__version__",
     "ingest",
+    "open",
 ]

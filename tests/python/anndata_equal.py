@@ -49,9 +49,9 @@ def same(path, a, b, canonical=False):
 
 
 def same_anndata(left, right, canonical=False):
-    """Compares two H5AD files. `canonical` takes sparse matrices of the same values as the same: rows or columns
+    """Compares two AnnDatas, or H5AD files. `canonical` takes sparse matrices of the same values as the same: rows or columns
     first, in any order, with repeated entries or their sums; and NumPy's scalars and strings for Python's."""
-    a, b = ad.read_h5ad(left), ad.read_h5ad(right)
+    a, b = (adata if isinstance(adata, ad.AnnData) else ad.read_h5ad(adata) for adata in (left, right))
     assert a.shape == b.shape
     assert (a.X is None) == (b.X is None)
     if a.X is not None:

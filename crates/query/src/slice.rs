@@ -147,13 +147,27 @@ impl Axis {
         Ok(Self { name, usual, object, recorded, asked: asked.clone(), rows })
     }
 
-    /// The rows as AnnData has them, with these columns or all.
-    pub(crate) fn read(&self, columns: Option<&[String]>, join_ids: bool) -> Result<AnnDataFrame> {
-        let id_column = IdColumn {
+    /// The columns that may hold the ids, the first that is there first.
+    pub(crate) fn id_columns(&self) -> Vec<String> {
+        self.id_column().candidates(&self.object)
+    }
+
+    /// The name that the index had in pandas.
+    pub(crate) fn index_name(&self) -> Option<String> {
+        column::original_index_name(&self.object)
+    }
+
+    fn id_column(&self) -> IdColumn<'_> {
+        IdColumn {
             asked: self.asked.as_deref(),
             recorded: self.recorded.as_deref(),
             usual: self.usual,
-        };
+        }
+    }
+
+    /// The rows as AnnData has them, with these columns or all.
+    pub(crate) fn read(&self, columns: Option<&[String]>, join_ids: bool) -> Result<AnnDataFrame> {
+        let id_column = self.id_column();
         let columns =
             columns.map(|columns| with_ids(columns, &self.rows, &self.object, &id_column));
         let rows = self.rows.read(columns.as_deref())?;

@@ -16,7 +16,7 @@ pub(crate) enum Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Axis(axis) => axis.len() as u64,
             Self::First(count) => *count,

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 from fractions import Fraction
 
 import anndata as ad
@@ -16,6 +17,7 @@ import pytest
 import scipy.sparse as sp
 import tiledbsoma
 from seaweed import BUCKET
+from test_bad_input import Done
 
 FIELDS = ["n", "nnz", "sum", "mean", "variance", "min", "max"]
 NUMBERS = {"NaN": math.nan, "inf": math.inf, "-inf": -math.inf, None: None}
@@ -346,6 +348,32 @@ def test_files_and_the_terminal(real, inputs, vacuole, tmp_path):
     assert [line.split()[0] for line in shown[1:4]] == list(real.var_names[:3])
     assert "762 more" in shown[4]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv"]
+
+
+def test_more_rows_than_are_kept(vacuole, tmp_path):
+    """With many threads, each of which keeps its own, fewer rows are kept at a time than there are: the matrix is read
+    several times, and every row is told once, in order."""
+    cells, genes = 1200, 300
+    x = sp.random(cells, genes, 0.2, "csr", dtype="f4", random_state=7)
+    adata = made(x, {"number": np.arange(cells)})
+    several = vacuole.within(os.environ | {"RAYON_NUM_THREADS": "16"})
+    for source in both(vacuole, tmp_path, adata):
+        several("stats", source, "--by", "number", "-o", tmp_path / "out.csv")
+        frame = pd.read_csv(tmp_path / "out.csv")
+        assert frame["var_id"].tolist() == np.repeat(adata.var_names, cells).tolist()
+        assert frame["group"].tolist() == list(range(cells)) * genes
+        for field in ("sum", "mean", "min", "max"):
+            assert (frame[field].to_numpy("f4").reshape(genes, cells).T == x.toarray()).all(), field
+        assert (frame["n"] == 1).all() and (frame["variance"] == 0).all() and frame["nnz"].sum() == x.nnz
+
+
+def test_a_full_disk(inputs, vacuole, tmp_path):
+    """Nothing is left, and an older file stays."""
+    store, out = inputs.ours("pbmc68k_reduced", vacuole), tmp_path / "out.csv"
+    out.write_text("before")
+    error = Done(vacuole, "stats", store, "--by", "bulk_labels", "-o", out, "--json", file_size=20_000).error()
+    assert error["kind"] == "no_space" and "out.csv" in error["message"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"] and out.read_text() == "before"
 
 
 def test_layers(vacuole, tmp_path):

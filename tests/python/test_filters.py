@@ -684,6 +684,8 @@ def test_notes(experiments, vacuole, tmp_path):
     assert "note: no row satisfies `n_genes < 0`" in done.stderr
     assert ad.read_h5ad(tmp_path / "none.h5ad").n_obs == 0
     assert vacuole("count", store, "--obs", "tissue == 'lung' and n_genes > 1").stderr == ""
+    done = vacuole("values", store, "grade", "--obs", "tissue == 'lungs'")
+    assert done.stderr == "note: column `tissue` has no category 'lungs' (did you mean 'lung'?)\n"
 
 
 def test_notes_on_files(experiments, vacuole, tmp_path):

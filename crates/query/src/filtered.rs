@@ -26,6 +26,11 @@ impl Filtered {
         Ok(Self { bound, tally: Tally::default(), categories: BTreeMap::new() })
     }
 
+    /// The filter, for those who evaluate it by themselves.
+    pub(crate) fn bound(&self) -> &BoundFilter {
+        &self.bound
+    }
+
     /// The columns that batches need.
     pub(crate) fn columns(&self) -> &[String] {
         self.bound.columns()

@@ -5,11 +5,11 @@ use arrow_select::filter::filter_record_batch;
 use serde::Serialize;
 use vacuole_soma::summary::{Summary, count_columns};
 use vacuole_soma::value_counts::{ColumnSummary, Counter, Limits, ValueCount};
-use vacuole_soma::value_filter::ValueFilter;
 use vacuole_soma::{Array, Error as SomaError, ErrorKind, SparseReadOptions};
 
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
+use crate::filtered::Filtered;
 
 /// The values of a column.
 #[derive(Clone, Debug, Serialize)]
@@ -22,12 +22,21 @@ pub struct Values {
     pub nulls: u64,
     /// Whether they were counted before, and kept with the experiment; else the column was read.
     pub stored: bool,
+    /// Values of the filter that are no categories.
+    #[serde(skip)]
+    pub filter_notes: Vec<String>,
 }
 
 impl Values {
     pub(crate) fn new(column: &str, found: ColumnSummary, stored: bool) -> Option<Self> {
         let values = found.values?;
-        Some(Self { column: column.to_owned(), values, nulls: found.nulls, stored })
+        Some(Self {
+            column: column.to_owned(),
+            values,
+            nulls: found.nulls,
+            stored,
+            filter_notes: Vec::new(),
+        })
     }
 }
 
@@ -66,11 +75,17 @@ impl Experiment {
                 return Ok(values);
             }
         }
-        let found = match filter {
-            None => count_columns(&frame, &[field], Limits::NONE)?.pop().unwrap_or_default(),
+        let (found, notes) = match filter {
+            None => (
+                count_columns(&frame, &[field], Limits::NONE)?.pop().unwrap_or_default(),
+                Vec::new(),
+            ),
             Some(filter) => filtered(&frame, field, filter)?,
         };
-        Values::new(column, found, false).ok_or_else(|| not_told_apart(frame.display(), field))
+        let values = Values::new(column, found, false);
+        let mut values = values.ok_or_else(|| not_told_apart(frame.display(), field))?;
+        values.filter_notes = notes;
+        Ok(values)
     }
 }
 
@@ -80,17 +95,19 @@ pub(crate) fn not_told_apart(object: String, field: &Field) -> Error {
     SomaError::new(ErrorKind::Unsupported, object, message).into()
 }
 
-/// Counts the values of the rows that a filter finds.
-fn filtered(frame: &Array, field: &Field, filter: &str) -> Result<ColumnSummary> {
-    let bound = ValueFilter::parse(filter)
-        .and_then(|filter| filter.bind(frame.arrow_schema()))
-        .map_err(SomaError::from)?;
+/// Counts the values of the rows that a filter finds, and notes what it asks for that is not there.
+fn filtered(frame: &Array, field: &Field, filter: &str) -> Result<(ColumnSummary, Vec<String>)> {
+    let mut filter = Filtered::new(filter, frame.arrow_schema())?;
+    filter.know(|column| frame.enumeration(column).cloned());
+    let bound = filter.bound();
     let mut columns = vec![field.name().as_str()];
     columns.extend(bound.columns().iter().map(String::as_str).filter(|c| *c != field.name()));
     let counter =
         || Counter::new(field.data_type(), field.dict_is_ordered() == Some(true), Limits::NONE);
     let mut all = counter();
-    let mut read = frame.read_sparse(&SparseReadOptions::columns(&columns))?;
+    let mut options = SparseReadOptions::columns(&columns);
+    options.within = filter.within(frame);
+    let mut read = frame.read_sparse(&options)?;
     while let Some(parts) = read.next_band(|batch| -> Result<Counter> {
         let keep = bound.evaluate(&batch).map_err(SomaError::from)?;
         let batch =
@@ -101,5 +118,5 @@ fn filtered(frame: &Array, field: &Field, filter: &str) -> Result<ColumnSummary>
     }) {
         parts?.into_iter().for_each(|part| all.merge(part));
     }
-    Ok(all.finish())
+    Ok((all.finish(), filter.notes()))
 }

@@ -7,7 +7,7 @@ use vacuole_anndata::H5ad;
 use vacuole_query::{Axis, Source, Values, h5ad};
 use vacuole_store::Store;
 
-use super::{experiment, experiments_only, source};
+use super::{experiment, experiments_only, filter_notes, source};
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         Source::File(file) => in_file(&file, &arguments)?,
         Source::Folder(folder) => in_experiment(folder, &arguments)?,
     };
+    filter_notes(output, &found.filter_notes);
     output.result(&found, || table(&found));
     Ok(())
 }

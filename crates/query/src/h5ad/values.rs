@@ -35,7 +35,7 @@ fn values(frame: &Frame, usual_id: &str, column: &str, found: Option<&str>) -> R
         let message = format!("expected a column '{column}', found {}", names.join(", "));
         return Err(SomaError::new(ErrorKind::NotFound, frame.path(), message).into());
     };
-    let rows = filter::select(frame, usual_id, found)?.rows;
+    let filter::Selected { rows, notes } = filter::select(frame, usual_id, found)?;
     let stored = frame.stored_column(column);
     let ordered =
         stored.map(StoredColumn::encoding) == Some(ColumnEncoding::Categorical { ordered: true });
@@ -51,5 +51,7 @@ fn values(frame: &Frame, usual_id: &str, column: &str, found: Option<&str>) -> R
     }
     let counter = counter.unwrap_or_else(|| Counter::new(&DataType::Utf8, false, Limits::NONE));
     let told = Values::new(column, counter.finish(), false);
-    told.ok_or_else(|| not_told_apart(frame.path().to_owned(), field))
+    let mut told = told.ok_or_else(|| not_told_apart(frame.path().to_owned(), field))?;
+    told.filter_notes = notes;
+    Ok(told)
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, InObject, Result};
 const MOST_TILE_BYTES: u64 = 1 << 32;
 
 /// How many fragments' metadata are read side by side from a store that is far away.
-const READ_TOGETHER: usize = 128;
+pub(super) const READ_TOGETHER: usize = 128;
 
 /// A committed fragment.
 #[derive(Debug)]

@@ -3,13 +3,15 @@
 //! That is decided by the smallest and largest values that fragments keep of each tile, and only where each cell is
 //! stored once and none is deleted: a tile left out could else let an older version of its cells come through.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use vacuole_store::join;
 use vacuole_tiledb::fragment::{METADATA_FILE, tile_extremes};
 use vacuole_tiledb::schema::Range;
 
 use super::Array;
-use super::fragment::Fragment;
+use super::fragment::{Fragment, READ_TOGETHER};
 use super::held::At;
 use crate::error::{InObject, Result};
 
@@ -55,14 +57,35 @@ impl Array {
         if within.is_empty() || tiles < 2 {
             return Ok(Skipped::default());
         }
-        let skipped = self.fragments.par_iter().map(|fragment| self.skipped_of(fragment, within));
-        Ok(Skipped(skipped.collect::<Result<_>>()?))
+        let by_statistics =
+            within.iter().any(|within| self.schema.attribute(&within.column).is_some());
+        let mut skipped = Vec::with_capacity(self.fragments.len());
+        for fragments in self.fragments.chunks(READ_TOGETHER) {
+            let files = match by_statistics {
+                true => self.metadata_files(fragments)?,
+                false => vec![Vec::new(); fragments.len()],
+            };
+            let found = fragments.par_iter().zip(&files);
+            let found = found.map(|(fragment, file)| self.skipped_of(fragment, file, within));
+            skipped.extend(found.collect::<Result<Vec<_>>>()?);
+        }
+        Ok(Skipped(skipped))
     }
 
-    fn skipped_of(&self, fragment: &Fragment, within: &[Within]) -> Result<Vec<bool>> {
+    /// The metadata files of fragments, which have been read before, but are too large to be held whole.
+    fn metadata_files(&self, fragments: &[Arc<Fragment>]) -> Result<Vec<Vec<u8>>> {
+        let objects: Vec<String> =
+            fragments.iter().map(|fragment| join(fragment.folder(), METADATA_FILE)).collect();
+        if self.store.is_far() {
+            return Ok(self.store.read_all(&objects)?);
+        }
+        let read = objects.par_iter().map(|object| self.store.read(object));
+        Ok(read.collect::<vacuole_store::Result<_>>()?)
+    }
+
+    fn skipped_of(&self, fragment: &Fragment, file: &[u8], within: &[Within]) -> Result<Vec<bool>> {
         let leaves = fragment.metadata.rtree.leaves();
         let mut skipped = vec![false; leaves.len()];
-        let mut file = None;
         for within in within {
             let dimensions = &self.schema.dimensions;
             if let Some(index) = dimensions.iter().position(|d| d.name == within.column) {
@@ -79,12 +102,8 @@ impl Array {
             if stored.datatype != wanted.datatype {
                 continue;
             }
+            let extremes = tile_extremes(file, &fragment.schema, index);
             let object = join(fragment.folder(), METADATA_FILE);
-            let bytes = match &mut file {
-                Some(bytes) => bytes,
-                none => none.insert(self.store.read(&object)?),
-            };
-            let extremes = tile_extremes(bytes, &fragment.schema, index);
             let extremes = extremes.in_object(self.store.display(&object))?;
             for (skipped, extremes) in skipped.iter_mut().zip(extremes.into_iter().flatten()) {
                 *skipped |= within.misses(extremes);

@@ -2,7 +2,7 @@
 
 use super::{Field, Footer};
 use crate::bytes::Cursor;
-use crate::datatype::Numeric;
+use crate::datatype::{Datatype, Numeric};
 use crate::error::Result;
 use crate::generic_tile;
 use crate::schema::ArraySchema;
@@ -27,7 +27,8 @@ pub fn tile_extremes(
     let size = stored.datatype.size();
     let numeric = stored.datatype.numeric();
     let single = stored.values_per_cell == Some(1) && matches!(size, 1 | 2 | 4 | 8);
-    if !single || numeric == Numeric::Float || stored.datatype.is_string() {
+    let text = stored.datatype.is_string() || stored.datatype == Datatype::Char;
+    if !single || numeric == Numeric::Float || text {
         return Ok(None);
     }
     let footer = Footer::read(file, schema)?;

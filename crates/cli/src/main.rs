@@ -4,6 +4,7 @@ mod cache;
 mod commands;
 mod error;
 mod folders;
+mod format;
 mod output;
 mod s3;
 mod settings;

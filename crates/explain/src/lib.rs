@@ -172,6 +172,11 @@ impl Explained {
         Self::new(Kind::Usage, &message.to_string()).about(object)
     }
 
+    /// Something else that is there.
+    pub fn already_exists(object: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self::new(Kind::AlreadyExists, &message.to_string()).about(object)
+    }
+
     /// Something that is not there.
     pub fn not_found(object: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self::new(Kind::NotFound, &message.to_string()).about(object)

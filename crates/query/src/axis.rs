@@ -1,14 +1,16 @@
-//! Rows of `obs` or `var`, found by a value filter.
+//! Rows of `obs` or `var` of an experiment, as they are chosen.
 
 use std::ops::Range;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array as _, RecordBatch};
+use arrow_array::{Array as _, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 use vacuole_soma::layout::JOIN_ID;
 use vacuole_soma::{Array, Error as SomaError, ErrorKind, Selection, SparseReadOptions};
 
+use crate::choice::{Choice, WantedIds, WantedJoinIds};
+use crate::column;
 use crate::error::{Error, Result};
 use crate::filtered::Filtered;
 
@@ -24,33 +26,79 @@ pub struct AxisSelection {
 impl AxisSelection {
     /// The rows of a data frame that a filter finds; all of them without one.
     pub(crate) fn find(frame: Array, filter: Option<&str>) -> Result<Self> {
+        Self::choose(frame, &Choice::of_filter(filter), &[])
+    }
+
+    /// The chosen rows of a data frame, whose ids are in the first of the columns `id_columns` that it has.
+    ///
+    /// # Errors
+    /// Those of filters; [`NotFound`](ErrorKind::NotFound) where an id or a join id is not there;
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for ids where there is no column of them.
+    pub(crate) fn choose(frame: Array, choice: &Choice, id_columns: &[String]) -> Result<Self> {
         if frame.arrow_schema().field_with_name(JOIN_ID).is_err() {
             let message = format!("expected a column '{JOIN_ID}'");
             return Err(SomaError::new(ErrorKind::Unsupported, frame.display(), message).into());
         }
-        let mut bound = match filter {
+        let mut bound = match &choice.filter {
             None => None,
             Some(text) => Some(Filtered::new(text, frame.arrow_schema())?),
         };
         let mut columns = vec![JOIN_ID];
+        let mut add = |column| match columns.contains(&column) {
+            true => {}
+            false => columns.push(column),
+        };
         if let Some(bound) = &bound {
-            columns.extend(bound.columns().iter().map(String::as_str).filter(|c| *c != JOIN_ID));
+            bound.columns().iter().for_each(|column| add(column));
+        }
+        let id_column = match &choice.ids {
+            None => None,
+            Some(_) => Some(id_column(&frame, id_columns)?),
+        };
+        id_column.iter().for_each(|column| add(column));
+        let mut ids = choice.ids.as_deref().map(WantedIds::new);
+        let mut wanted = choice.join_ids.as_deref().map(WantedJoinIds::new);
+        let mut options = SparseReadOptions::columns(&columns);
+        // Ids are looked for everywhere, so that those that are not there are told from those that are not meant.
+        let by_join_id =
+            frame.schema().dimensions.first().is_some_and(|first| first.name == JOIN_ID);
+        if let (Some(wanted), None, true) = (&wanted, &ids, by_join_id) {
+            options = options.select(vec![wanted.selection.clone()]);
         }
         let mut join_ids = Vec::new();
-        let mut options = SparseReadOptions::columns(&columns);
-        options.within = bound.as_ref().map(|bound| bound.within(&frame)).unwrap_or_default();
+        // Where rows are looked for by name, all have to be seen: those that are not there are told.
+        if let (Some(bound), None, None) = (&bound, &ids, &wanted) {
+            options.within = bound.within(&frame);
+        }
+        let keep_of = |batch: &RecordBatch, keep: &BooleanArray| {
+            filter_record_batch(batch, keep).map_err(|e| Error::arrow(frame.display(), e))
+        };
         let mut read = frame.read_sparse(&options)?;
         for batch in &mut read {
             let mut batch = batch?;
+            if let (Some(ids), Some(name)) = (&mut ids, id_column) {
+                let found = batch.column_by_name(name).and_then(column::ids);
+                let keep = found.map(|found| ids.among(&found));
+                batch = keep_of(&batch, &keep.ok_or_else(|| no_ids(&frame, id_columns))?)?;
+            }
+            if let Some(wanted) = &mut wanted {
+                let keep = wanted.among(join_ids_of(&frame, &batch)?);
+                batch = keep_of(&batch, &keep)?;
+            }
             if let Some(bound) = &mut bound {
                 let keep = bound.keep(&batch)?;
-                batch = filter_record_batch(&batch, &keep)
-                    .map_err(|e| Error::arrow(frame.display(), e))?;
+                batch = keep_of(&batch, &keep)?;
             }
             join_ids.extend_from_slice(join_ids_of(&frame, &batch)?);
         }
         let leaves_out = read.leaves_out();
         drop(read);
+        if let Some(ids) = ids {
+            ids.check(frame.display())?;
+            // A join id whose row has none of the ids was not looked for.
+        } else if let Some(wanted) = wanted {
+            wanted.check(frame.display())?;
+        }
         if let (Some(bound), true) = (&mut bound, join_ids.is_empty() && leaves_out) {
             bound.count_all(&frame)?;
         }
@@ -60,7 +108,17 @@ impl AxisSelection {
             bound.notes()
         });
         let notes = notes.unwrap_or_default();
-        Ok(Self { frame, join_ids, filtered: filter.is_some(), notes })
+        Ok(Self { frame, join_ids, filtered: !choice.is_all(), notes })
+    }
+
+    /// The first so many of the rows.
+    #[must_use]
+    pub(crate) fn first(mut self, most: usize) -> Self {
+        if most < self.join_ids.len() {
+            self.join_ids.truncate(most);
+            self.filtered = true;
+        }
+        self
     }
 
     /// Those of the rows at some positions.
@@ -128,6 +186,28 @@ impl AxisSelection {
         options.columns = columns.map(<[String]>::to_vec);
         Ok(self.frame.read_sparse_all(&options)?)
     }
+}
+
+/// The column that holds the ids.
+fn id_column<'a>(frame: &Array, candidates: &'a [String]) -> Result<&'a str> {
+    let schema = frame.arrow_schema();
+    let holds_ids = |name: &&String| {
+        schema.field_with_name(name).is_ok_and(|field| column::can_be_ids(field.data_type()))
+    };
+    let found = candidates.iter().find(holds_ids);
+    found.map(String::as_str).ok_or_else(|| no_ids(frame, candidates))
+}
+
+fn no_ids(frame: &Array, candidates: &[String]) -> Error {
+    let fields = frame.arrow_schema().fields().iter();
+    let names: Vec<String> = fields.map(|field| format!("'{}'", field.name())).collect();
+    let candidates: Vec<String> = candidates.iter().map(|name| format!("'{name}'")).collect();
+    let message = format!(
+        "expected a column of ids, {}, found {}; name it by --obs-id-name or --var-id-name",
+        candidates.join(" or "),
+        names.join(", ")
+    );
+    SomaError::new(ErrorKind::InvalidInput, frame.display(), message).into()
 }
 
 fn join_ids_of<'a>(frame: &Array, batch: &'a RecordBatch) -> Result<&'a [i64]> {

@@ -122,7 +122,7 @@ pub(crate) fn original_index_name(object: &Object) -> Option<String> {
 
 /// A column as the text of an index, where it can be one: text, categories of text, integers. A null id reads as
 /// the empty string.
-fn ids(column: &ArrayRef) -> Option<ArrayRef> {
+pub(crate) fn ids(column: &ArrayRef) -> Option<ArrayRef> {
     fn of<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>) -> ArrayRef
     where
         T::Native: ToString,
@@ -144,6 +144,15 @@ fn ids(column: &ArrayRef) -> Option<ArrayRef> {
         }
         _ => None,
     )
+}
+
+/// Whether [`ids`] makes ids of columns of a type.
+pub(crate) fn can_be_ids(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::LargeUtf8 => true,
+        DataType::Dictionary(_, values) => **values == DataType::LargeUtf8,
+        other => other.is_integer(),
+    }
 }
 
 /// A column as AnnData holds it; `None` for types that it does not have.

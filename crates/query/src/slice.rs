@@ -8,24 +8,25 @@ use vacuole_soma::anndata_record::AnnDataRecord;
 use vacuole_soma::{Object, SomaType};
 
 use crate::axis::AxisSelection;
-use crate::column::{self, IdColumn};
+use crate::choice::Choice;
+use crate::column::{self, AnnDataFrame, IdColumn};
+use crate::elements::Elements;
 use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::matrix::{self, Columns, Width};
+use crate::provenance::Provenance;
 
 /// What a slice holds.
 #[derive(Clone, Debug, Default)]
 pub struct SliceOptions {
     /// The measurement; by default `RNA`, or the only one besides `raw`.
     pub measurement: Option<String>,
-    /// The layer that becomes X; by default `data`, else the first by name.
-    pub layer: Option<String>,
-    /// The cells: a value filter on `obs`.
-    pub obs_filter: Option<String>,
-    /// Of these cells only those with these join ids, which rise.
-    pub obs_only: Option<Vec<i64>>,
-    /// The genes: a value filter on `var`.
-    pub var_filter: Option<String>,
+    /// The layers: the first becomes X, the others stay layers. By default `data`, else the first by name.
+    pub layers: Vec<String>,
+    /// The cells.
+    pub obs: Choice,
+    /// The genes.
+    pub var: Choice,
     /// The columns of `obs`; all of them by default. The ids are always there.
     pub obs_columns: Option<Vec<String>>,
     /// The columns of `var`.
@@ -36,6 +37,10 @@ pub struct SliceOptions {
     pub var_id_name: Option<String>,
     /// Whether `soma_joinid` becomes a column.
     pub join_ids: bool,
+    /// Which of `obsm`, `varm`, `obsp` and `varp` come along.
+    pub elements: Elements,
+    /// What is said to be the source, in `uns`.
+    pub source: Option<String>,
     /// How the file is compressed.
     pub write: WriteOptions,
 }
@@ -53,87 +58,167 @@ pub struct SliceSummary {
     pub filter_notes: Vec<String>,
 }
 
-/// Writes the cells and genes that the filters find as an H5AD file.
+/// The cells, genes and layers of a slice, found and not read yet.
+pub(crate) struct Slice {
+    name: String,
+    pub(crate) measurement: Object,
+    pub(crate) obs: Axis,
+    pub(crate) var: Axis,
+    /// X first.
+    pub(crate) layers: Vec<(String, Object)>,
+}
+
+/// A data frame and its chosen rows.
+pub(crate) struct Axis {
+    name: &'static str,
+    usual: &'static str,
+    object: Object,
+    recorded: Option<String>,
+    asked: Option<String>,
+    pub(crate) rows: AxisSelection,
+}
+
+impl Slice {
+    pub(crate) fn find(experiment: &Experiment, options: &SliceOptions) -> Result<Self> {
+        let mut parts = vec!["var".to_owned()];
+        match options.layers.as_slice() {
+            [] => parts.push("X/data".to_owned()),
+            names => parts.extend(names.iter().map(|name| format!("X/{name}"))),
+        }
+        let others = ["obsm", "varm", "obsp", "varp"].into_iter();
+        parts.extend(others.filter(|part| options.elements.has_any(part)).map(str::to_owned));
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        experiment.expect(options.measurement.as_deref(), &parts)?;
+        let name = experiment.measurement_name(options.measurement.as_deref())?;
+        let measurement = experiment.measurement(Some(&name))?;
+        let known = AnnDataRecord::find(&**experiment.object().store(), &name)?;
+        let known = known.map(|(record, _)| record);
+        let asked = &options.obs_id_name;
+        let obs = Axis::find("obs", experiment.obs()?, known.as_ref(), asked, &options.obs)?;
+        let asked = &options.var_id_name;
+        let object = measurement.expect_member("var")?;
+        let var = Axis::find("var", object, known.as_ref(), asked, &options.var)?;
+        let mut layers: Vec<(String, Object)> = Vec::new();
+        match options.layers.as_slice() {
+            [] => layers.extend(layer(&measurement, None)?),
+            names => {
+                for name in names {
+                    if !layers.iter().any(|(found, _)| found == name) {
+                        layers.extend(layer(&measurement, Some(name))?);
+                    }
+                }
+            }
+        }
+        Ok(Self { name, measurement, obs, var, layers })
+    }
+
+    /// What is told of it when it is written.
+    pub(crate) fn summary(&self, nnz: u64) -> SliceSummary {
+        let (obs, var) = (&self.obs.rows, &self.var.rows);
+        let filter_notes = [obs.notes(), var.notes()].concat();
+        SliceSummary { n_obs: obs.len() as u64, n_var: var.len() as u64, nnz, filter_notes }
+    }
+
+    /// The time of the newest write to what the slice is of, in milliseconds since 1970.
+    fn timestamp(&self) -> Result<u64> {
+        let mut newest =
+            self.obs.rows.frame().last_change().max(self.var.rows.frame().last_change());
+        for (_, layer) in &self.layers {
+            newest = newest.max(layer.array()?.last_change());
+        }
+        Ok(newest)
+    }
+}
+
+impl Axis {
+    fn find(
+        name: &'static str,
+        object: Object,
+        known: Option<&AnnDataRecord>,
+        asked: &Option<String>,
+        choice: &Choice,
+    ) -> Result<Self> {
+        let usual = if name == "obs" { "obs_id" } else { "var_id" };
+        let recorded = known.and_then(|record| record.id_column(object.path()));
+        let id_column = IdColumn { asked: asked.as_deref(), recorded, usual };
+        let candidates = id_column.candidates(&object);
+        let rows = AxisSelection::choose(object.array()?, choice, &candidates)?;
+        let recorded = recorded.map(str::to_owned);
+        Ok(Self { name, usual, object, recorded, asked: asked.clone(), rows })
+    }
+
+    /// The rows as AnnData has them, with these columns or all.
+    pub(crate) fn read(&self, columns: Option<&[String]>, join_ids: bool) -> Result<AnnDataFrame> {
+        let id_column = IdColumn {
+            asked: self.asked.as_deref(),
+            recorded: self.recorded.as_deref(),
+            usual: self.usual,
+        };
+        let columns =
+            columns.map(|columns| with_ids(columns, &self.rows, &self.object, &id_column));
+        let rows = self.rows.read(columns.as_deref())?;
+        column::frame(&self.object, &rows, &id_column, join_ids)
+    }
+}
+
+/// Writes the cells and genes that are chosen as an H5AD file.
 ///
 /// The ids are the index; `obsm`, `varm`, `obsp` and `varp` come along for the chosen rows, categories with
-/// their full lists. The file appears when it is complete.
+/// their full lists. `uns` says where it is from. The file appears when it is complete.
 pub fn write_slice(
     experiment: &Experiment,
     target: &Path,
     options: &SliceOptions,
 ) -> Result<SliceSummary> {
-    let x = format!("X/{}", options.layer.as_deref().unwrap_or("data"));
-    let parts = ["var", &x, "obsm", "varm", "obsp", "varp"];
-    experiment.expect(options.measurement.as_deref(), &parts)?;
-    let name = experiment.measurement_name(options.measurement.as_deref())?;
-    let measurement = experiment.measurement(Some(&name))?;
-    let known = AnnDataRecord::find(&**experiment.object().store(), &name)?;
-    let known = known.map(|(record, _)| record);
-    let obs_object = experiment.obs()?;
-    let var_object = measurement.expect_member("var")?;
-    let obs = AxisSelection::find(obs_object.array()?, options.obs_filter.as_deref())?;
-    let obs = match &options.obs_only {
-        Some(join_ids) => obs.only(join_ids),
-        None => obs,
-    };
-    let var = AxisSelection::find(var_object.array()?, options.var_filter.as_deref())?;
-    let layer = layer(&measurement, options.layer.as_deref())?;
+    let slice = Slice::find(experiment, options)?;
+    let (obs, var) = (&slice.obs.rows, &slice.var.rows);
+    let mut elements = Vec::new();
+    for part in ["obsm", "varm", "obsp", "varp"] {
+        let found = options.elements.of(part, matrices(&slice.measurement, part)?);
+        elements.push((part, found.map_err(|error| error.in_object(&slice.measurement))?));
+    }
 
     let mut out = H5adWriter::create(target, options.write.clone())?;
-    let frames = [
-        ("obs", "obs_id", &obs_object, &obs, &options.obs_columns, &options.obs_id_name),
-        ("var", "var_id", &var_object, &var, &options.var_columns, &options.var_id_name),
-    ];
-    for (name, usual, object, axis, columns, asked) in frames {
-        let recorded = known.as_ref().and_then(|record| record.id_column(object.path()));
-        let id_column = IdColumn { asked: asked.as_deref(), recorded, usual };
-        let columns = columns.as_ref().map(|columns| with_ids(columns, axis, object, &id_column));
-        let rows = axis.read(columns.as_deref())?;
-        let frame = column::frame(object, &rows, &id_column, options.join_ids)?;
-        out.frame(name, frame.index_name.as_deref(), &frame.index, &frame.columns)?;
+    for (axis, columns) in [(&slice.obs, &options.obs_columns), (&slice.var, &options.var_columns)]
+    {
+        let frame = axis.read(columns.as_deref(), options.join_ids)?;
+        out.frame(axis.name, frame.index_name.as_deref(), &frame.index, &frame.columns)?;
     }
-    let nnz = match layer {
-        Some((_, layer)) => matrix::write_csr(
-            &mut out,
-            "X",
-            &layer.array()?,
-            &obs,
-            &Columns::Axis(&var),
-            Width::Stored,
-        )?,
-        None => 0,
-    };
-    for (part, axis) in [("obsm", &obs), ("varm", &var)] {
-        for (key, object) in matrices(&measurement, part)? {
-            let array = object.array()?;
-            let width = matrix::column_count(&object)?;
-            let path = format!("{part}/{key}");
-            matrix::write_dense(
-                &mut out,
-                &path,
-                &array,
-                axis,
-                &Columns::First(width),
-                Width::Stored,
-            )?;
+    let mut nnz = 0;
+    for (place, (name, layer)) in slice.layers.iter().enumerate() {
+        let path = if place == 0 { "X".to_owned() } else { format!("layers/{name}") };
+        let (array, columns) = (layer.array()?, Columns::Axis(var));
+        let stored = matrix::write_csr(&mut out, &path, &array, obs, &columns, Width::Stored)?;
+        if place == 0 {
+            nnz = stored;
         }
     }
-    for (part, axis) in [("obsp", &obs), ("varp", &var)] {
-        for (key, array) in matrices(&measurement, part)? {
-            let path = format!("{part}/{key}");
-            matrix::write_csr(
-                &mut out,
-                &path,
-                &array.array()?,
-                axis,
-                &Columns::Axis(axis),
-                Width::Stored,
-            )?;
+    for (part, found) in elements {
+        let axis = if part.starts_with("obs") { obs } else { var };
+        for (key, object) in found {
+            let (path, array) = (format!("{part}/{key}"), object.array()?);
+            if part.ends_with('m') {
+                let columns = Columns::First(matrix::column_count(&object)?);
+                matrix::write_dense(&mut out, &path, &array, axis, &columns, Width::Stored)?;
+            } else {
+                let columns = Columns::Axis(axis);
+                matrix::write_csr(&mut out, &path, &array, axis, &columns, Width::Stored)?;
+            }
         }
+    }
+    if let Some(uri) = &options.source {
+        let provenance = Provenance {
+            uri,
+            timestamp: Some(slice.timestamp()?),
+            measurement: Some(&slice.name),
+            layers: slice.layers.iter().map(|(name, _)| name.as_str()).collect(),
+            obs: &options.obs,
+            var: &options.var,
+        };
+        provenance.write(&mut out)?;
     }
     out.finish()?;
-    let filter_notes = [obs.notes(), var.notes()].concat();
-    Ok(SliceSummary { n_obs: obs.len() as u64, n_var: var.len() as u64, nnz, filter_notes })
+    Ok(slice.summary(nnz))
 }
 
 /// The layer that becomes X, with its name: the one given, else `data`, else the first by name. `None` where the

@@ -10,6 +10,7 @@ use arrow_array::{Array, ArrayRef, Float32Array, Int32Array, LargeStringArray};
 use vacuole_anndata::model::{Column, ColumnEncoding};
 use vacuole_anndata::write::{Compression, H5adWriter, WriteOptions};
 use vacuole_anndata::{ByteSource, FileSource, H5ad, Matrix, Result};
+use vacuole_query::Choice;
 use vacuole_query::h5ad::{FileSliceOptions, select_obs, show, write_file_slice};
 
 const CELLS: usize = 20_000;
@@ -93,8 +94,10 @@ fn a_question_reads_what_it_is_about() {
         assert!(read() < size / 20, "{compression:?}: {} of {size} bytes for a count", read());
 
         let target = folder.path().join("slice.h5ad");
-        let options =
-            FileSliceOptions { obs_filter: Some(filter.to_owned()), ..FileSliceOptions::default() };
+        let options = FileSliceOptions {
+            obs: Choice::of_filter(Some(filter)),
+            ..FileSliceOptions::default()
+        };
         let summary = write_file_slice(&file, &target, &options).unwrap();
         assert_eq!((summary.n_obs, summary.nnz), (200, 200 * PER_CELL as u64));
         assert!(read() < size / 5, "{compression:?}: {} of {size} bytes for a slice", read());

@@ -11,6 +11,7 @@ mod order;
 mod spool;
 mod text;
 mod trio;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,7 @@ use names::Names;
 use order::Ordered;
 use text::Text;
 pub use trio::{Trio, is_matrix_market, paths_at};
+pub use write::{Features, Major, MtxWriter};
 
 /// A file of a folder: its bytes, and what messages call it.
 #[derive(Clone)]

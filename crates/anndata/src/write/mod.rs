@@ -59,7 +59,7 @@ use crate::{Error, Result};
 use group::Kind;
 use heap::Waiting;
 use output::{Output, SharedOutput};
-pub use temporary::{TemporaryFile, abandon_unfinished};
+pub use temporary::{TemporaryFile, TemporaryFolder, abandon_unfinished};
 
 /// Writes one H5AD file.
 ///

@@ -22,12 +22,14 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes every file that is not finished, for a process that is about to end without unwinding. From then on no
+/// Removes every file and folder that is not finished, for a process that is about to end without unwinding. From then on no
 /// file can begin or get its name: threads that try wait for the end.
 pub fn abandon_unfinished() {
     let files = unfinished();
     for path in files.iter() {
-        let _ = fs::remove_file(path);
+        if fs::remove_file(path).is_err() {
+            let _ = fs::remove_dir_all(path);
+        }
     }
     std::mem::forget(files);
 }
@@ -50,41 +52,9 @@ impl TemporaryFile {
     pub fn beside(target: &Path) -> Result<Self> {
         let named = target.display().to_string();
         let target = resolve(target).map_err(|error| error.in_file(&named))?;
-        let folder = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        let Some(name) = target.file_name() else {
-            return Err(Error::invalid("expected the name of a file").in_file(&named));
-        };
-        if !folder.is_dir() {
-            let what = format!("the folder {} does not exist", folder.display());
-            return Err(Error::invalid(what).in_file(&named));
-        }
-        let name = name.to_string_lossy();
-        let short = name.char_indices().take_while(|(at, c)| at + c.len_utf8() <= NAME_BYTES);
-        let ending = format!("-{}.partial", short.map(|(_, c)| c).collect::<String>());
-        remove_left(&folder, &ending);
-        let mut files = unfinished();
-        for attempt in 0..ATTEMPTS {
-            let path = folder.join(format!(".vacuole-{}-{attempt}{ending}", process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => {
-                    if !is_ours(&file, &path) {
-                        continue;
-                    }
-                    files.insert(path.clone());
-                    return Ok(Self { path, target, _locked: file });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    let what = format!("creating a file in {}", folder.display());
-                    return Err(Error::io(what, error).in_file(&named));
-                }
-            }
-        }
-        let what = format!("{} holds {ATTEMPTS} unfinished files; remove them", folder.display());
-        Err(Error::invalid(what).in_file(&named))
+        let new = |path: &Path| OpenOptions::new().write(true).create_new(true).open(path);
+        let (path, file) = create(&target, new).map_err(|error| error.in_file(&named))?;
+        Ok(Self { path, target, _locked: file })
     }
 
     /// Where the bytes are until the file is complete.
@@ -106,10 +76,8 @@ impl TemporaryFile {
         }
         files.remove(&self.path);
         drop(files);
-        // The rename is durable once the folder is; some filesystems cannot sync a folder.
-        if let Some(folder) = self.target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            let _ = File::open(folder).and_then(|folder| folder.sync_all());
-        }
+        // The rename is durable once the folder is.
+        sync_folder_of(&self.target);
         Ok(())
     }
 }
@@ -119,6 +87,146 @@ impl Drop for TemporaryFile {
         if unfinished().remove(&self.path) {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// A folder under a temporary name beside its target; removed when dropped.
+#[derive(Debug)]
+pub struct TemporaryFolder {
+    path: PathBuf,
+    target: PathBuf,
+    /// Locked, as the file of [`TemporaryFile`] is, where the system can lock folders.
+    _locked: Option<File>,
+}
+
+impl TemporaryFolder {
+    /// Creates an empty folder beside `target`, and removes what killed processes have left there of it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` when `target` is there and no empty folder, or its folder does not exist; `Io`.
+    pub fn beside(target: &Path) -> Result<Self> {
+        let named = target.display().to_string();
+        check_empty(target).map_err(|error| error.in_file(&named))?;
+        let new = |path: &Path| {
+            fs::create_dir(path)?;
+            Ok(File::open(path).ok())
+        };
+        let (path, folder) = create(target, new).map_err(|error| error.in_file(&named))?;
+        Ok(Self { path, target: target.to_path_buf(), _locked: folder })
+    }
+
+    /// Where the files are until the folder is complete.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the folder, whose files are durable, its name.
+    ///
+    /// # Errors
+    ///
+    /// `Io` where it cannot be renamed.
+    pub fn persist(self) -> Result<()> {
+        let _ = File::open(&self.path).and_then(|folder| folder.sync_all());
+        let mut files = unfinished();
+        // An empty folder is replaced; of one that is not empty any more the system says so.
+        if let Err(error) = fs::rename(&self.path, &self.target) {
+            drop(files);
+            return Err(Error::io("the complete folder could not be given its name", error)
+                .in_file(self.target.display()));
+        }
+        files.remove(&self.path);
+        drop(files);
+        sync_folder_of(&self.target);
+        Ok(())
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        if unfinished().remove(&self.path) {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Refuses a target that is anything but an empty folder.
+fn check_empty(target: &Path) -> Result<()> {
+    if fs::symlink_metadata(target).is_err() {
+        return Ok(());
+    }
+    let is_empty = fs::read_dir(target).map(|mut entries| entries.next().is_none());
+    match is_empty {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::invalid(
+            "expected no folder, or an empty one, found one that is not empty; remove it, or choose another name",
+        )),
+        Err(_) => Err(Error::invalid(
+            "expected no file of this name, found one; remove it, or choose another name",
+        )),
+    }
+}
+
+/// Something that is made beside its target.
+trait Lock {
+    fn handle(&self) -> Option<&File>;
+}
+
+impl Lock for File {
+    fn handle(&self) -> Option<&File> {
+        Some(self)
+    }
+}
+
+impl Lock for Option<File> {
+    fn handle(&self) -> Option<&File> {
+        self.as_ref()
+    }
+}
+
+/// Makes a file or a folder beside `target`, by a name that is free.
+fn create<T: Lock>(target: &Path, new: impl Fn(&Path) -> io::Result<T>) -> Result<(PathBuf, T)> {
+    let folder = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let Some(name) = target.file_name() else {
+        return Err(Error::invalid("expected the name of a file"));
+    };
+    if !folder.is_dir() {
+        return Err(Error::invalid(format!("the folder {} does not exist", folder.display())));
+    }
+    let name = name.to_string_lossy();
+    let short = name.char_indices().take_while(|(at, c)| at + c.len_utf8() <= NAME_BYTES);
+    let ending = format!("-{}.partial", short.map(|(_, c)| c).collect::<String>());
+    remove_left(&folder, &ending);
+    let mut files = unfinished();
+    for attempt in 0..ATTEMPTS {
+        let path = folder.join(format!(".vacuole-{}-{attempt}{ending}", process::id()));
+        match new(&path) {
+            Ok(made) => {
+                if made.handle().is_some_and(|file| !is_ours(file, &path)) {
+                    continue;
+                }
+                files.insert(path.clone());
+                return Ok((path, made));
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(Error::io(format!("creating a file in {}", folder.display()), error));
+            }
+        }
+    }
+    Err(Error::invalid(format!(
+        "{} holds {ATTEMPTS} unfinished files; remove them",
+        folder.display()
+    )))
+}
+
+/// Makes the name of a file durable; some filesystems cannot sync a folder.
+fn sync_folder_of(target: &Path) {
+    if let Some(folder) = target.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
 }
 
@@ -142,11 +250,16 @@ fn remove_left(folder: &Path, ending: &str) {
             .to_str()
             .and_then(|name| name.strip_prefix(".vacuole-")?.strip_suffix(ending)?.split_once('-'));
         let is_number = |text: &str| text.parse::<u32>().is_ok();
-        if numbers.is_some_and(|(process, attempt)| is_number(process) && is_number(attempt))
-            && let Ok(file) = OpenOptions::new().write(true).open(entry.path())
-            && file.try_lock().is_ok()
-        {
-            let _ = fs::remove_file(entry.path());
+        if numbers.is_some_and(|(process, attempt)| is_number(process) && is_number(attempt)) {
+            let path = entry.path();
+            let is_folder = path.is_dir();
+            let opened = match is_folder {
+                true => File::open(&path),
+                false => OpenOptions::new().write(true).open(&path),
+            };
+            if opened.is_ok_and(|file| file.try_lock().is_ok()) {
+                let _ = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            }
         }
     }
 }
@@ -222,6 +335,31 @@ mod tests {
         let mut expected = others;
         expected.sort();
         assert_eq!(names(folder.path()), expected);
+    }
+
+    #[test]
+    fn a_folder_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("a.mtx");
+        let left = folder.path().join(".vacuole-1-0-a.mtx.partial");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("x"), b"").unwrap();
+        let temporary = TemporaryFolder::beside(&target).unwrap();
+        fs::write(temporary.path().join("x"), b"new").unwrap();
+        assert_eq!(names(folder.path()).len(), 1, "what was left is gone");
+        drop(temporary);
+        assert!(names(folder.path()).is_empty());
+
+        fs::create_dir(&target).unwrap();
+        let temporary = TemporaryFolder::beside(&target).unwrap();
+        fs::write(temporary.path().join("x"), b"new").unwrap();
+        temporary.persist().unwrap();
+        assert_eq!(names(folder.path()), ["a.mtx"]);
+        assert_eq!(names(&target), ["x"]);
+        for taken in [target.clone(), target.join("x")] {
+            let error = TemporaryFolder::beside(&taken).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use vacuole_query::{Experiment, ExportOptions, write_experiment};
 
 use super::NOW;
 use crate::error::CliError;
+use crate::format::Format;
 use crate::output::Output;
 use crate::target::Target;
 
@@ -40,6 +41,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
+    Format::of(&arguments.output, None, |format| format == Format::H5ad)?;
     let target = Target::new(&arguments.output)?;
     let experiment = Experiment::open(&arguments.experiment, NOW)?;
     let options = ExportOptions {

@@ -1,6 +1,7 @@
 //! One file for each subcommand: its arguments, and what it does.
 
 pub(crate) mod bucket;
+mod choices;
 pub(crate) mod consolidate;
 pub(crate) mod count;
 pub(crate) mod export;

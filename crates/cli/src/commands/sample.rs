@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use vacuole_anndata::Chosen;
 use vacuole_query::h5ad::{FileSliceOptions, sample_file, write_file_slice};
-use vacuole_query::{Sample, SampleOptions, SliceOptions, Source, Stratum, sample, write_slice};
+use vacuole_query::{
+    Choice, Sample, SampleOptions, SliceOptions, Source, Stratum, sample, write_slice,
+};
 
 use super::{experiment, experiments_only, filter_notes, source};
 use crate::error::CliError;
+use crate::format::Format;
 use crate::output::Output;
 use crate::target::Target;
 
@@ -62,7 +65,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let source = source(&arguments.source)?;
-    let target = arguments.output.as_deref().map(Target::new).transpose()?;
+    let target = match arguments.output.as_deref() {
+        Some(name) => {
+            Format::of(name, None, |format| format == Format::H5ad)?;
+            Some(Target::new(name)?)
+        }
+        None => None,
+    };
     let path = target.as_ref().map(Target::path);
     let progress = output.spinner("reading", &arguments.source);
     let (drawn, written, notes) = match &source {
@@ -141,9 +150,12 @@ impl Arguments {
     fn of_experiment(&self, drawn: &Sample) -> Result<SliceOptions, CliError> {
         Ok(SliceOptions {
             measurement: self.measurement.clone(),
-            layer: self.layer.clone(),
-            obs_only: Some(drawn.join_ids.clone()),
-            var_filter: self.var.clone(),
+            layers: self.layer.iter().cloned().collect(),
+            obs: Choice {
+                join_ids: Some(drawn.join_ids.iter().map(|&id| (id, id)).collect()),
+                ..Choice::default()
+            },
+            var: Choice::of_filter(self.var.as_deref()),
             obs_id_name: self.obs_id_name.clone(),
             var_id_name: self.var_id_name.clone(),
             write: self.compression.options()?,
@@ -154,8 +166,8 @@ impl Arguments {
     fn of_file(&self, cells: Chosen) -> Result<FileSliceOptions, CliError> {
         Ok(FileSliceOptions {
             obs_only: Some(cells),
-            var_filter: self.var.clone(),
-            layer: self.layer.clone(),
+            var: Choice::of_filter(self.var.as_deref()),
+            layers: self.layer.iter().cloned().collect(),
             write: self.compression.options()?,
             ..FileSliceOptions::default()
         })

@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     };
     let progress = output.spinner("reading", &arguments.source);
     if let Some(name) = &arguments.output {
-        let (target, separator) = (Target::any(name)?, separator(name)?);
+        let (target, separator) = (Target::new(name)?, separator(name)?);
         let mut file = StatsFile::create(target.path(), separator, &options.per)?;
         let summary = of_source(source, &options, &mut file)?;
         file.finish()?;

@@ -1,14 +1,15 @@
-//! Rows of a data frame in a file, found by a value filter.
+//! Rows of a data frame in a file, as they are chosen.
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use vacuole_anndata::model::{ColumnEncoding, widened};
 use vacuole_anndata::{Chosen, Frame, StoredColumn};
 
+use crate::choice::{Choice, WantedIds};
 use crate::error::{Error, Result};
 use crate::filtered::Filtered;
 
@@ -39,37 +40,65 @@ impl Selected {
 /// The rows that `filter` finds, of which only the columns it names are read. The ids go by the name of the index
 /// and by `usual_id`, where no column has that name.
 pub(super) fn select(frame: &Frame, usual_id: &str, filter: Option<&str>) -> Result<Selected> {
-    let Some(filter) = filter else {
+    choose(frame, usual_id, &Choice::of_filter(filter))
+}
+
+/// The chosen rows. Join ids are not looked at: files have none.
+pub(crate) fn choose(frame: &Frame, usual_id: &str, choice: &Choice) -> Result<Selected> {
+    if choice.filter.is_none() && choice.ids.is_none() {
         return Ok(Selected { rows: Chosen::all(frame.n_rows()), notes: Vec::new() });
-    };
+    }
     let schema = schema(frame, usual_id);
-    let mut bound = Filtered::new(filter, &schema)?;
-    let fields = bound.columns().iter().map(|name| schema.field_with_name(name).cloned());
+    let mut bound = match &choice.filter {
+        None => None,
+        Some(filter) => Some(Filtered::new(filter, &schema)?),
+    };
+    let named = bound.iter().flat_map(Filtered::columns);
+    let fields = named.map(|name| schema.field_with_name(name).cloned());
     let fields = fields.collect::<Result<Vec<Field>, _>>();
     let named = Arc::new(Schema::new(fields.map_err(|e| Error::arrow(frame.path(), e))?));
+    let mut ids = choice.ids.as_deref().map(WantedIds::new);
     let mut chosen = Chosen::default();
     let mut start = 0;
     while start < frame.n_rows() {
         let end = frame.n_rows().min(start + ROWS);
-        let rows = Chosen::from_ranges(std::iter::once(start..end));
-        let columns = bound.columns().iter().map(|name| match frame.stored_column(name) {
-            Some(column) => comparable(&column.read_chosen(&rows)?.values),
-            None => Ok(frame.index_of(&rows)?),
-        });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let batch = RecordBatch::try_new(named.clone(), columns)
-            .map_err(|e| Error::arrow(frame.path(), e))?;
-        let found = bound.keep(&batch)?;
-        for (from, to) in found.values().set_slices() {
-            chosen.push(start + from as u64..start + to as u64);
+        let mut rows = Chosen::from_ranges(std::iter::once(start..end));
+        if let Some(ids) = &mut ids {
+            rows = kept(&rows, &ids.among(&frame.index_of(&rows)?));
         }
+        if let Some(bound) = &mut bound
+            && !rows.is_empty()
+        {
+            let columns = bound.columns().iter().map(|name| match frame.stored_column(name) {
+                Some(column) => comparable(&column.read_chosen(&rows)?.values),
+                None => Ok(frame.index_of(&rows)?),
+            });
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            let batch = RecordBatch::try_new(named.clone(), columns)
+                .map_err(|e| Error::arrow(frame.path(), e))?;
+            rows = kept(&rows, &bound.keep(&batch)?);
+        }
+        rows.ranges().iter().for_each(|range| chosen.push(range.clone()));
         start = end;
     }
-    Ok(Selected { rows: chosen, notes: bound.notes() })
+    if let Some(ids) = ids {
+        ids.check(frame.path().to_owned())?;
+    }
+    let notes = bound.map(|bound| bound.notes()).unwrap_or_default();
+    Ok(Selected { rows: chosen, notes })
+}
+
+/// Those of some rows for which `keep` is true.
+fn kept(rows: &Chosen, keep: &BooleanArray) -> Chosen {
+    let mut chosen = Chosen::default();
+    for (position, _) in rows.positions().zip(keep.values()).filter(|(_, keep)| *keep) {
+        chosen.push(position..position + 1);
+    }
+    chosen
 }
 
 /// The ids and the columns, as filters see them.
-pub(super) fn schema(frame: &Frame, usual_id: &str) -> Schema {
+pub(crate) fn schema(frame: &Frame, usual_id: &str) -> Schema {
     let found = frame.schema();
     let mut ids: Vec<&str> = found.index_name.as_deref().into_iter().collect();
     if !ids.contains(&usual_id) {
@@ -97,7 +126,7 @@ fn comparable_type(stored: &DataType) -> DataType {
 }
 
 /// Values of the type that [`comparable_type`] gives.
-pub(super) fn comparable(values: &ArrayRef) -> Result<ArrayRef> {
+pub(crate) fn comparable(values: &ArrayRef) -> Result<ArrayRef> {
     match values.as_dictionary_opt::<Int32Type>() {
         Some(codes) if *codes.values().data_type() == DataType::Float16 => {
             Ok(Arc::new(codes.with_values(widened(codes.values()))))

@@ -12,6 +12,7 @@ mod show;
 mod slice;
 mod sparse;
 mod stats;
+mod to_mtx;
 mod values;
 
 use std::path::Path;
@@ -24,10 +25,12 @@ use crate::error::Result;
 use crate::store_source::StoreSource;
 
 pub use self::filter::Selected;
+pub(crate) use self::filter::{choose, comparable, schema};
 pub use self::sample::sample_file;
 pub use self::show::show;
 pub use self::slice::{FileSliceOptions, FileSliceSummary, write_file_slice};
 pub use self::stats::write_file_stats;
+pub use self::to_mtx::write_file_mtx;
 pub use self::values::{values_of_obs, values_of_var};
 
 /// The H5AD file at a path or URI, the file of 10x Genomics, or on disk the Matrix Market folder or the Zarr store; `None` where there is none and no other file either: it may be an experiment,

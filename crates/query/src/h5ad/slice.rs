@@ -6,24 +6,31 @@ use vacuole_anndata::write::{H5adWriter, WriteOptions};
 use vacuole_anndata::{Chosen, Element, Error as AnnDataError, H5ad, Matrix};
 
 use super::elements::{Cut, write_aligned, write_whole};
-use super::{Selected, frame, select_obs, select_var};
+use super::{Selected, filter, frame};
+use crate::choice::Choice;
+use crate::elements::Elements;
 use crate::error::Result;
+use crate::provenance::{self, Provenance};
 
 /// What a slice of a file holds.
 #[derive(Clone, Debug, Default)]
 pub struct FileSliceOptions {
-    /// The cells: a value filter on `obs`.
-    pub obs_filter: Option<String>,
-    /// The cells by position, whatever the filter says.
+    /// The cells; join ids are not looked at.
+    pub obs: Choice,
+    /// The cells by position, whatever else is chosen.
     pub obs_only: Option<Chosen>,
-    /// The genes: a value filter on `var`.
-    pub var_filter: Option<String>,
+    /// The genes.
+    pub var: Choice,
     /// The columns of `obs`; all of them by default. The index is always there.
     pub obs_columns: Option<Vec<String>>,
     /// The columns of `var`.
     pub var_columns: Option<Vec<String>>,
-    /// The layer that takes the place of X.
-    pub layer: Option<String>,
+    /// The layers: the first, which may be `X`, takes the place of X. Where there are several, others are left out.
+    pub layers: Vec<String>,
+    /// Which of `obsm`, `varm`, `obsp`, `varp`, `raw` and `uns` come along.
+    pub elements: Elements,
+    /// What is said to be the source, in `uns`.
+    pub source: Option<String>,
     /// How the file is compressed.
     pub write: WriteOptions,
 }
@@ -59,16 +66,19 @@ pub fn write_file_slice(
 ) -> Result<FileSliceSummary> {
     let obs = match &options.obs_only {
         Some(only) => Selected { rows: only.clone(), notes: Vec::new() },
-        None => select_obs(file, options.obs_filter.as_deref())?,
+        None => filter::choose(file.obs(), "obs_id", &options.obs)?,
     };
-    let var = select_var(file, options.var_filter.as_deref())?;
+    let var = filter::choose(file.var(), "var_id", &options.var)?;
     let filter_notes = obs.notes.into_iter().chain(var.notes).collect();
     let (obs, var) = (&obs.rows, &var.rows);
-    let mut layers = file.layers()?;
-    let x = match &options.layer {
-        Some(name) => Some(take_layer(file, &mut layers, name)?),
-        None => file.x().cloned().map(element_of),
+    let (x, layers) = matrices(file, &options.layers)?;
+    let kept = |part: &str, found| {
+        options.elements.of(part, found).map_err(|missing| missing.in_place(part))
     };
+    let obsm = kept("obsm", file.obsm()?)?;
+    let varm = kept("varm", file.varm()?)?;
+    let obsp = kept("obsp", file.obsp()?)?;
+    let varp = kept("varp", file.varp()?)?;
     let by_obs = |columns| Cut { rows: obs, of: file.n_obs(), columns };
     let by_var = |columns| Cut { rows: var, of: file.n_vars(), columns };
 
@@ -94,17 +104,19 @@ pub fn write_file_slice(
     };
     let parts = [
         ("layers", layers, by_obs(Some(var))),
-        ("obsm", file.obsm()?, by_obs(None)),
-        ("varm", file.varm()?, by_var(None)),
-        ("obsp", file.obsp()?, by_obs(Some(obs))),
-        ("varp", file.varp()?, by_var(Some(var))),
+        ("obsm", obsm, by_obs(None)),
+        ("varm", varm, by_var(None)),
+        ("obsp", obsp, by_obs(Some(obs))),
+        ("varp", varp, by_var(Some(var))),
     ];
     for (part, elements, cut) in &parts {
         for (name, element) in elements {
             write(&format!("{part}/{name}"), element, *cut)?;
         }
     }
-    if let Some(raw) = file.raw()? {
+    if options.elements.has_any("raw")
+        && let Some(raw) = file.raw()?
+    {
         if let Some(x) = raw.x.map(element_of) {
             write("raw/X", &x, by_obs(None))?;
         }
@@ -113,11 +125,47 @@ pub fn write_file_slice(
             write_whole(&mut out, &mut notes, &format!("raw/varm/{name}"), element)?;
         }
     }
-    for (name, element) in &file.uns()? {
-        write_whole(&mut out, &mut notes, &format!("uns/{name}"), element)?;
+    let said = options.source.is_some();
+    if options.elements.has_any("uns") {
+        // Where the file itself is from is not where the slice is from.
+        let uns = file.uns()?;
+        for (name, element) in uns.iter().filter(|(name, _)| !(said && name == provenance::KEY)) {
+            write_whole(&mut out, &mut notes, &format!("uns/{name}"), element)?;
+        }
+    }
+    if let Some(uri) = &options.source {
+        let provenance = Provenance {
+            uri,
+            timestamp: None,
+            measurement: None,
+            layers: options.layers.iter().map(String::as_str).collect(),
+            obs: &options.obs,
+            var: &options.var,
+        };
+        provenance.write(&mut out)?;
     }
     out.finish()?;
     Ok(FileSliceSummary { n_obs: obs.len(), n_var: var.len(), nnz, notes, filter_notes })
+}
+
+/// Elements by their names.
+type Named = Vec<(String, Element)>;
+
+/// What becomes X, and the other layers.
+pub(super) fn matrices(file: &H5ad, names: &[String]) -> Result<(Option<Element>, Named)> {
+    let mut layers = file.layers()?;
+    let x = file.x().cloned().map(element_of);
+    let mut take = |name: &str| match (&x, layers.iter().any(|(found, _)| found == name)) {
+        (Some(x), false) if name == "X" => Ok(x.clone()),
+        _ => take_layer(file, &mut layers, name),
+    };
+    let Some((first, others)) = names.split_first() else { return Ok((x, layers)) };
+    let first = take(first)?;
+    let mut chosen: Named = Vec::new();
+    for name in others {
+        chosen.push((name.clone(), take(name)?));
+    }
+    Ok((Some(first), if others.is_empty() { layers } else { chosen }))
 }
 
 pub(super) fn element_of(matrix: Matrix) -> Element {
@@ -128,11 +176,7 @@ pub(super) fn element_of(matrix: Matrix) -> Element {
 }
 
 /// Takes a layer out of the others.
-pub(super) fn take_layer(
-    file: &H5ad,
-    layers: &mut Vec<(String, Element)>,
-    name: &str,
-) -> Result<Element> {
+pub(super) fn take_layer(file: &H5ad, layers: &mut Named, name: &str) -> Result<Element> {
     match layers.iter().position(|(found, _)| found == name) {
         Some(position) => Ok(layers.remove(position).1),
         None => {

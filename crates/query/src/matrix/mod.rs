@@ -65,6 +65,22 @@ pub(crate) fn write_csr(
     let data_type = width.of(value_type(array)?);
     let shape = (rows.len() as u64, columns.len());
     let mut writer = out.csr(path, shape, &data_type)?;
+    let stored = each_row(array, rows, columns, width, |lengths, columns, values| {
+        Ok(writer.append(lengths, columns, values)?)
+    })?;
+    writer.finish()?;
+    Ok(stored)
+}
+
+/// Hands the selected rows and columns of an array to `append`, every row in its turn: the number of values that some
+/// rows have, their columns and the values. Gives the number of all values.
+pub(crate) fn each_row(
+    array: &Array,
+    rows: &AxisSelection,
+    columns: &Columns<'_>,
+    width: Width,
+    mut append: impl FnMut(&mut dyn Iterator<Item = u64>, &[u32], &ArrayRef) -> Result<()>,
+) -> Result<u64> {
     let mut stored = 0;
     let mut next = 0;
     let spare = Spare::default();
@@ -79,14 +95,13 @@ pub(crate) fn write_csr(
         let gap = gap(array, first, next)?;
         next = first + band.lengths.len();
         stored += band.columns.len() as u64;
-        let lengths = std::iter::repeat_n(0, gap).chain(band.lengths.iter().copied());
-        writer.append(lengths, &band.columns, &width.cast(&band.values.array(array)?))?;
+        let mut lengths = std::iter::repeat_n(0, gap).chain(band.lengths.iter().copied());
+        append(&mut lengths, &band.columns, &width.cast(&band.values.array(array)?))?;
         spare.give(band);
         Ok::<_, Error>(())
     })?;
-    let none = arrow_array::new_empty_array(&data_type);
-    writer.append(std::iter::repeat_n(0, rows.len() - next), &Vec::<u32>::new(), &none)?;
-    writer.finish()?;
+    let none = arrow_array::new_empty_array(&width.of(value_type(array)?));
+    append(&mut std::iter::repeat_n(0, rows.len() - next), &[], &none)?;
     Ok(stored)
 }
 

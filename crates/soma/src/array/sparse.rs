@@ -46,6 +46,8 @@ pub struct SparseReadOptions {
     /// What cells have that are looked for: tiles without such cells may be left out. The cells that are read need not
     /// have it all the same.
     pub within: Vec<Within>,
+    /// How many cells are read at a time, where tiles allow it; about two million where this is `None`.
+    pub at_a_time: Option<u64>,
 }
 
 impl SparseReadOptions {
@@ -53,6 +55,13 @@ impl SparseReadOptions {
     pub fn columns(columns: &[&str]) -> Self {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
         Self { columns: Some(columns), ..Self::default() }
+    }
+
+    /// No more than so many cells at a time, where tiles allow it.
+    #[must_use]
+    pub fn at_a_time(mut self, cells: u64) -> Self {
+        self.at_a_time = Some(cells);
+        self
     }
 
     /// Only these coordinates.
@@ -90,6 +99,7 @@ struct ReadPlan {
     merge: bool,
     times: bool,
     skipped: Skipped,
+    band_cells: u64,
 }
 
 impl ReadPlan {
@@ -202,7 +212,8 @@ impl Array {
             true => Skipped::default(),
             false => self.skipped(&options.within)?,
         };
-        Ok(ReadPlan { selections, lookups, fetched, wanted, merge, times, skipped })
+        let band_cells = options.at_a_time.unwrap_or(BAND_CELLS).clamp(1, BAND_CELLS);
+        Ok(ReadPlan { selections, lookups, fetched, wanted, merge, times, skipped, band_cells })
     }
 
     fn no_column(&self, name: &str) -> Error {
@@ -213,7 +224,7 @@ impl Array {
         )
     }
 
-    /// Cuts the first dimension so that no band holds many more than [`BAND_CELLS`].
+    /// Cuts the first dimension so that no band holds many more cells than it may.
     fn bands(&self, plan: &ReadPlan) -> VecDeque<Range> {
         let mut tiles: Vec<(i64, i64, u64)> = Vec::new();
         for fragment in &self.fragments {
@@ -237,17 +248,17 @@ impl Array {
         for (low, high, cells) in tiles {
             open = Some(match open {
                 None => (low, high, cells),
-                Some((start, end, sum)) if low <= end || sum + cells <= BAND_CELLS => {
+                Some((start, end, sum)) if low <= end || sum + cells <= plan.band_cells => {
                     (start, end.max(high), sum + cells)
                 }
                 Some(full) => {
-                    push_band(&mut bands, full);
+                    push_band(&mut bands, full, plan.band_cells);
                     (low, high, cells)
                 }
             });
         }
         if let Some(last) = open {
-            push_band(&mut bands, last);
+            push_band(&mut bands, last, plan.band_cells);
         }
         bands
     }
@@ -631,9 +642,9 @@ fn everything(bounds: Option<&Range>) -> Range {
 }
 
 /// Adds a band, cut evenly where its tiles hold too many cells for one.
-fn push_band(bands: &mut VecDeque<Range>, (low, high, cells): (i64, i64, u64)) {
+fn push_band(bands: &mut VecDeque<Range>, (low, high, cells): (i64, i64, u64), most: u64) {
     let rows = (high - low) as u64 + 1;
-    let parts = cells.div_ceil(2 * BAND_CELLS).clamp(1, rows);
+    let parts = cells.div_ceil(2 * most).clamp(1, rows);
     let step = rows.div_ceil(parts) as i64;
     let mut start = low;
     while start <= high {

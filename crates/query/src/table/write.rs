@@ -1,0 +1,173 @@
+//! Writes tables.
+
+use std::error::Error as StdError;
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::ArrowError;
+use parquet::errors::ParquetError;
+use vacuole_anndata::Error as AnnDataError;
+use vacuole_anndata::write::TemporaryFile;
+
+use super::Table;
+use super::columnar::{self, Parquet};
+use super::text::{self, JsonLines, Separated};
+use crate::error::{Error, Result};
+
+/// How much is handed to the system at a time.
+const BUFFER: usize = 1 << 18;
+
+/// The form of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableFormat {
+    /// Fields between commas, in quotes where needed. A null is empty, an empty text is `""`.
+    Csv,
+    /// The same between tabs.
+    Tsv,
+    /// A JSON object a line. Floats that are no numbers are text.
+    JsonLines,
+    /// An Arrow IPC file, with dictionaries for categories, in their order.
+    Arrow,
+    /// Parquet, with the categories that rows have, without their order.
+    Parquet,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct TableSummary {
+    /// Rows.
+    pub rows: u64,
+    /// Columns.
+    pub columns: usize,
+    /// Values of the filter that are no categories, and why nothing was found.
+    pub filter_notes: Vec<String>,
+}
+
+enum Writer<W: Write + Send> {
+    Separated(Separated, W),
+    JsonLines(JsonLines, W),
+    Arrow(FileWriter<W>),
+    Parquet(Parquet<W>),
+}
+
+impl Table {
+    /// Writes the table to a file, which appears when it is complete.
+    ///
+    /// # Errors
+    /// Those of reading; `Io` where it cannot be written.
+    pub fn write_file(&self, target: &Path, format: TableFormat) -> Result<TableSummary> {
+        let temporary = TemporaryFile::beside(target)?;
+        let opened = OpenOptions::new().write(true).open(temporary.path());
+        let file = opened.map_err(|error| failed(target.display(), error))?;
+        let out = BufWriter::with_capacity(BUFFER, file);
+        let (out, summary) = self.write_named(out, format, &target.display().to_string())?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error);
+        let durable = file.and_then(|file| file.sync_all());
+        durable.map_err(|error| failed(target.display(), error))?;
+        temporary.persist()?;
+        Ok(summary)
+    }
+
+    /// Writes the table to what messages call `name`, and gives that back.
+    ///
+    /// # Errors
+    /// As of [`write_file`](Self::write_file).
+    pub fn write_named<W: Write + Send>(
+        &self,
+        out: W,
+        format: TableFormat,
+        name: &str,
+    ) -> Result<(W, TableSummary)> {
+        let located = |error| failed(name, error);
+        let mut writer = Writer::begin(out, format, self).map_err(located)?;
+        let mut rows = 0;
+        self.each(|batch| {
+            rows += batch.num_rows() as u64;
+            writer.write(&batch).map_err(located)
+        })?;
+        let out = writer.finish().map_err(located)?;
+        let columns = self.schema.fields().len();
+        Ok((out, TableSummary { rows, columns, filter_notes: self.notes.clone() }))
+    }
+
+    /// The text of each cell, row by row; none for a null. For tables with few rows.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub fn cells(&self) -> Result<Vec<Vec<Option<String>>>> {
+        let mut all = Vec::new();
+        self.each(|batch| {
+            all.extend(text::cells(&batch).map_err(|error| Error::arrow(self.name(), error))?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}
+
+impl<W: Write + Send> Writer<W> {
+    fn begin(mut out: W, format: TableFormat, table: &Table) -> io::Result<Self> {
+        let schema = table.schema();
+        Ok(match format {
+            TableFormat::Csv => Self::Separated(Separated::begin(',', schema, &mut out)?, out),
+            TableFormat::Tsv => Self::Separated(Separated::begin('\t', schema, &mut out)?, out),
+            TableFormat::JsonLines => Self::JsonLines(JsonLines::new(schema), out),
+            TableFormat::Arrow => Self::Arrow(columnar::arrow(out, schema).map_err(of_arrow)?),
+            TableFormat::Parquet => Self::Parquet(Parquet::begin(out, schema).map_err(of_parquet)?),
+        })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
+        match self {
+            Self::Separated(separated, out) => separated.write(batch, out),
+            Self::JsonLines(lines, out) => lines.write(batch, out),
+            Self::Arrow(writer) => writer.write(batch).map_err(of_arrow),
+            Self::Parquet(writer) => writer.write(batch).map_err(of_parquet),
+        }
+    }
+
+    fn finish(self) -> io::Result<W> {
+        let mut out = match self {
+            Self::Separated(_, out) | Self::JsonLines(_, out) => out,
+            Self::Arrow(mut writer) => {
+                writer.finish().map_err(of_arrow)?;
+                writer.into_inner().map_err(of_arrow)?
+            }
+            Self::Parquet(writer) => writer.finish().map_err(of_parquet)?,
+        };
+        out.flush()?;
+        Ok(out)
+    }
+}
+
+/// What the system said, where that is what went wrong.
+fn of_arrow(error: ArrowError) -> io::Error {
+    match error {
+        ArrowError::IoError(_, error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+/// The same of the Parquet writer, which passes errors on in others.
+fn of_parquet(error: ParquetError) -> io::Error {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
+    while let Some(found) = cause {
+        if let Some(io) = found.downcast_ref::<io::Error>() {
+            return match io.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(io.kind(), error.to_string()),
+            };
+        }
+        cause = match found.downcast_ref::<ParquetError>() {
+            Some(ParquetError::External(inner)) => Some(inner.as_ref()),
+            _ => found.source(),
+        };
+    }
+    io::Error::other(error)
+}
+
+fn failed(name: impl std::fmt::Display, error: io::Error) -> Error {
+    AnnDataError::io("could not be written", error).in_file(name).into()
+}

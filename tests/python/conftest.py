@@ -78,6 +78,16 @@ def vacuole() -> Vacuole:
 
 
 @pytest.fixture(scope="session")
+def package():
+    """Our Python package."""
+    try:
+        import vacuole
+    except ImportError:
+        pytest.fail("no package vacuole: PYTHONPATH=$(python3 .ci/python_package.py), as `make test` has it")
+    return vacuole
+
+
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory):
     """An S3 server, started when the first test wants it."""
     server = seaweed.start(tmp_path_factory.mktemp("seaweed"))

@@ -23,15 +23,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def package():
-    try:
-        import vacuole
-    except ImportError:
-        pytest.fail("no package vacuole: PYTHONPATH=$(python3 .ci/python_package.py), as `make test` has it")
-    return vacuole
-
-
-@pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> list[Path]:
     """40 small files."""
     return many.write(tmp_path_factory.mktemp("python"), 60, count=40, alike=True)

@@ -16,15 +16,6 @@ from soma_equal import tables as table_differences
 REAL = "pbmc68k_reduced"
 
 
-@pytest.fixture(scope="module")
-def package():
-    try:
-        import vacuole
-    except ImportError:
-        pytest.fail("no package vacuole: PYTHONPATH=$(python3 .ci/python_package.py), as `make test` has it")
-    return vacuole
-
-
 @pytest.fixture(scope="module", params=["ours", "the reference's", "appended to"])
 def store(request, inputs, tmp_path_factory, vacuole) -> str:
     """Real cells; or several files, one after another."""

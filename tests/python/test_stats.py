@@ -13,6 +13,8 @@ import anndata as ad
 import corpus
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import scipy.sparse as sp
 import tiledbsoma
@@ -225,6 +227,10 @@ def test_sums_beyond_floats(vacuole, tmp_path):
             rows = list(csv.DictReader(file))
         assert [int(row["sum"]) for row in rows] == [int(x[:, k].astype(object).sum()) for k in (0, 1)]
         assert [int(row["max"]) for row in rows] == [(1 << 61) + 1, (1 << 60) + 1]
+        vacuole("stats", source, "-o", tmp_path / "out.parquet")
+        table = pa.parquet.read_table(tmp_path / "out.parquet")
+        for field in ("sum", "min", "max"):
+            assert [int(value) for value in table[field].to_pylist()] == [int(row[field]) for row in rows]
 
 
 def test_repeated_entries(vacuole, tmp_path):
@@ -272,6 +278,13 @@ def test_groups_of_every_type(vacuole, tmp_path):
             there = {v for v in labels if v is not None}
             expected = ["y", "x"] if column == "ordered" else sorted(there, key=lambda v: (v == "inf", v))
             check_groups(vacuole, source, x, axes(adata), column, labels, expected)
+        # Groups have the type of the column.
+        for column, values in adata.obs.items():
+            vacuole("stats", source, "--by", column, "--var", "var_id == 'g2'", "-o", tmp_path / "out.parquet")
+            found = pd.read_parquet(tmp_path / "out.parquet")
+            there = [v.item() if isinstance(v, np.generic) else v for v in values.dropna().unique()]
+            assert set(found["group"]) == set(there), column
+            assert {type(v) for v in found["group"].tolist()} == {type(v) for v in there}, column
     # As text, the same is read back.
     vacuole("stats", source, "--by", "text", "-o", tmp_path / "out.tsv")
     with open(tmp_path / "out.tsv", newline="") as file:
@@ -343,6 +356,16 @@ def test_files_and_the_terminal(real, inputs, vacuole, tmp_path):
     rows = stats(vacuole, store)["statistics"]
     assert list(frame.columns) == ["var_id", *FIELDS]
     assert frame.to_dict("records") == rows
+    for ending, read in (
+        ("parquet", pd.read_parquet),
+        ("arrow", pd.read_feather),
+        ("jsonl", lambda path: pd.DataFrame(map(json.loads, path.read_text().splitlines()))),
+        ("tsv", lambda path: pd.read_csv(path, sep="\t", float_precision="round_trip")),
+    ):
+        path = tmp_path / f"out.{ending}"
+        vacuole("stats", store, "-o", path)
+        assert read(path).to_dict("records") == rows, ending
+        path.unlink()
     shown = vacuole("stats", store, "--limit", "3").stdout.splitlines()
     assert shown[0].split() == ["var_id", *FIELDS] and len(shown) == 5
     assert [line.split()[0] for line in shown[1:4]] == list(real.var_names[:3])

@@ -1,17 +1,19 @@
 //! `vacuole stats`: statistics of genes, of cells, or of genes in groups of cells.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use arrow_schema::SchemaRef;
 use serde::Serialize;
 use vacuole_anndata::Error as AnnDataError;
 use vacuole_query::h5ad::write_file_stats;
 use vacuole_query::{
     Per, Result as QueryResult, Source, StatsFile, StatsOptions, StatsRow, StatsSink, StatsSummary,
-    write_stats,
+    TableFormat, write_stats,
 };
 
 use super::{experiment, experiments_only, filter_notes, source};
 use crate::error::CliError;
+use crate::format::Format;
 use crate::output::Output;
 use crate::target::Target;
 
@@ -53,7 +55,7 @@ pub(crate) struct Arguments {
     /// What the variance takes off n: 0 as numpy, 1 as scanpy
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1))]
     ddof: u32,
-    /// The file to write; its name ends in .csv or .tsv
+    /// The file to write; its name ends in .csv, .tsv, .jsonl, .arrow, .feather, .parquet or .pq
     #[arg(long, short, value_name = "OUT")]
     output: Option<PathBuf>,
     /// How many rows are shown where no file is written
@@ -94,8 +96,9 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     };
     let progress = output.spinner("reading", &arguments.source);
     if let Some(name) = &arguments.output {
-        let (target, separator) = (Target::new(name)?, separator(name)?);
-        let mut file = StatsFile::create(target.path(), separator, &options.per)?;
+        let format = Format::of(name, None, |format| format.table().is_some())?;
+        let target = Target::new(name)?;
+        let mut file = StatsFile::new(target.path(), format.table().unwrap_or(TableFormat::Csv));
         let summary = of_source(source, &options, &mut file)?;
         file.finish()?;
         target.finish()?;
@@ -137,18 +140,6 @@ fn of_source(
     })
 }
 
-/// What is between the fields of a file with this name.
-fn separator(name: &Path) -> Result<char, CliError> {
-    match name.extension().and_then(|ending| ending.to_str()) {
-        Some("csv") => Ok(','),
-        Some("tsv") => Ok('\t'),
-        _ => {
-            let message = "expected the name of the output to end in .csv or .tsv";
-            Err(CliError::usage(name.display(), message))
-        }
-    }
-}
-
 fn told(summary: &StatsSummary) -> String {
     let groups = summary.groups.map(|groups| format!(", {groups} groups")).unwrap_or_default();
     let StatsSummary { n_obs, n_var, rows, .. } = summary;
@@ -163,7 +154,7 @@ struct Shown {
 }
 
 impl StatsSink for Shown {
-    fn begin(&mut self, summary: &StatsSummary) -> QueryResult<()> {
+    fn begin(&mut self, summary: &StatsSummary, _: &SchemaRef) -> QueryResult<()> {
         if self.json && summary.rows > MOST_AS_JSON {
             let message = format!(
                 "expected at most {MOST_AS_JSON} rows as JSON, found {}; write them to a file by -o",

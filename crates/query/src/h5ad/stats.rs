@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use arrow_array::ArrayRef;
+use arrow_schema::DataType;
 use rayon::prelude::*;
 use vacuole_anndata::model::{ColumnEncoding, SparseFormat};
 use vacuole_anndata::{
@@ -16,8 +17,7 @@ use super::{Selected, dense, filter, select_obs, select_var, sparse};
 use crate::error::{Error, Result};
 use crate::matrix::{Lines, every};
 use crate::stats::{
-    Axis, Groups, Source, StatsOptions, StatsSink, StatsSummary, Tally, Totals, Whose,
-    holds_integers, make,
+    Axis, Groups, Source, StatsOptions, StatsSink, StatsSummary, Tally, Totals, Whose, make,
 };
 use crate::values::not_told_apart;
 
@@ -157,11 +157,11 @@ impl Source for InFile<'_> {
         }
     }
 
-    fn holds_integers(&self) -> bool {
-        holds_integers(match &self.matrix {
+    fn data_type(&self) -> &DataType {
+        match &self.matrix {
             Matrix::Sparse(_, matrix) => matrix.data_type(),
             Matrix::Dense(array) => array.data_type(),
-        })
+        }
     }
 
     fn genes(&self, genes: Range<usize>, whose: Whose<'_>) -> Result<Vec<Totals>> {

@@ -3,19 +3,34 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type};
-use arrow_array::{Array, ArrayRef, downcast_integer_array};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, UInt64Array,
+    downcast_integer_array,
+};
 use arrow_schema::DataType;
 use serde_json::Value;
 
 /// The group of a row without one.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// The kind of the values of groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Kind {
+    #[default]
+    Text,
+    Integers,
+    Truths,
+    Floats,
+}
+
 /// The groups of some rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Groups {
+    kind: Kind,
     /// The value of each group: of ordered categories in their order, others as they sort.
     pub(crate) values: Vec<Value>,
     /// How many rows each has; never 0.
@@ -31,7 +46,8 @@ impl Groups {
             let of_category = Self::new(categories.values(), false)?;
             // Without categories all codes are null, and cannot be made ones of some.
             if categories.values().is_empty() {
-                return Some(Self { of: vec![NONE; values.len()], ..Self::default() });
+                let of = vec![NONE; values.len()];
+                return Some(Self { of, kind: of_category.kind, ..Self::default() });
             }
             let codes = categories.normalized_keys();
             let group = |row: usize, code: &usize| match categories.keys().is_null(row) {
@@ -45,16 +61,24 @@ impl Groups {
                     |group: &usize| of_category.of.iter().position(|g| *g as usize == *group);
                 order.sort_by_key(place);
             }
-            return Some(Self::counted(&of_category.values, of, &order));
+            let found = Self::counted(&of_category.values, of, &order);
+            return Some(Self { kind: of_category.kind, ..found });
         }
         downcast_integer_array!(
-            values => Some(Self::told_apart(values.iter(), |&value| Value::from(value))),
-            DataType::Boolean => Some(Self::told_apart(values.as_boolean().iter(), |&v| Value::from(v))),
+            values => {
+                Some(Self::told_apart(Kind::Integers, values.iter(), |&value| Value::from(value)))
+            }
+            DataType::Boolean => {
+                let values = values.as_boolean().iter();
+                Some(Self::told_apart(Kind::Truths, values, |&value| Value::from(value)))
+            }
             DataType::Utf8 => {
-                Some(Self::told_apart(values.as_string::<i32>().iter(), |&v| Value::from(v)))
+                let values = values.as_string::<i32>().iter();
+                Some(Self::told_apart(Kind::Text, values, |&value| Value::from(value)))
             }
             DataType::LargeUtf8 => {
-                Some(Self::told_apart(values.as_string::<i64>().iter(), |&v| Value::from(v)))
+                let values = values.as_string::<i64>().iter();
+                Some(Self::told_apart(Kind::Text, values, |&value| Value::from(value)))
             }
             DataType::Float32 => {
                 let values = values.as_primitive::<Float32Type>().iter();
@@ -67,16 +91,30 @@ impl Groups {
         )
     }
 
+    /// The type of the values as a column of a table.
+    pub(crate) fn data_type(&self) -> DataType {
+        match self.kind {
+            Kind::Text => DataType::LargeUtf8,
+            Kind::Truths => DataType::Boolean,
+            Kind::Floats => DataType::Float64,
+            Kind::Integers => match self.values.iter().all(Value::is_i64) {
+                true => DataType::Int64,
+                false => DataType::UInt64,
+            },
+        }
+    }
+
     fn of_floats(values: impl Iterator<Item = Option<f64>>) -> Self {
         // Adding a zero makes one of both zeros.
         let bits = values.map(|v| v.filter(|v| !v.is_nan()).map(|v| (v + 0.0).to_bits()));
-        Self::told_apart(bits, |&bits| match f64::from_bits(bits) {
+        Self::told_apart(Kind::Floats, bits, |&bits| match f64::from_bits(bits) {
             value if value.is_finite() => Value::from(value),
             value => Value::from(if value > 0.0 { "inf" } else { "-inf" }),
         })
     }
 
     fn told_apart<T: Hash + Eq>(
+        kind: Kind,
         rows: impl Iterator<Item = Option<T>>,
         value: impl Fn(&T) -> Value,
     ) -> Self {
@@ -95,7 +133,7 @@ impl Groups {
         let order: Vec<usize> = (0..values.len()).collect();
         let mut groups = Self::counted(&values, of, &order);
         groups.sort();
-        groups
+        Self { kind, ..groups }
     }
 
     /// The groups that have rows, in an order.
@@ -126,13 +164,40 @@ impl Groups {
     }
 }
 
+/// Values of groups, as a column of a type that holds them.
+pub(crate) fn array<'a>(
+    data_type: &DataType,
+    values: impl Iterator<Item = Option<&'a Value>>,
+) -> ArrayRef {
+    match data_type {
+        DataType::Boolean => {
+            Arc::new(values.map(|v| v.and_then(Value::as_bool)).collect::<BooleanArray>())
+        }
+        DataType::Int64 => {
+            Arc::new(values.map(|v| v.and_then(Value::as_i64)).collect::<Int64Array>())
+        }
+        DataType::UInt64 => {
+            Arc::new(values.map(|v| v.and_then(Value::as_u64)).collect::<UInt64Array>())
+        }
+        DataType::Float64 => Arc::new(values.map(|v| v.and_then(number)).collect::<Float64Array>()),
+        _ => Arc::new(values.map(|v| v.and_then(Value::as_str)).collect::<LargeStringArray>()),
+    }
+}
+
+/// The number that a value is or, as infinities are, names.
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) if text == "-inf" => Some(f64::NEG_INFINITY),
+        Value::String(text) if text == "inf" => Some(f64::INFINITY),
+        other => other.as_f64(),
+    }
+}
+
 /// Values of one kind, as they sort; infinities are text among floats.
 fn compare(a: &Value, b: &Value) -> Ordering {
     let place = |value: &Value| match value {
-        Value::String(text) if text == "-inf" => Some(f64::NEG_INFINITY),
-        Value::String(text) if text == "inf" => Some(f64::INFINITY),
         Value::Bool(value) => Some(f64::from(u8::from(*value))),
-        other => other.as_f64(),
+        other => number(other),
     };
     match (a, b) {
         (Value::String(a), Value::String(b)) => a.cmp(b),
@@ -146,12 +211,8 @@ fn compare(a: &Value, b: &Value) -> Ordering {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_array::types::Int8Type;
-    use arrow_array::{
-        BooleanArray, DictionaryArray, Float64Array, Int8Array, Int64Array, StringArray,
-    };
+    use arrow_array::{DictionaryArray, Int8Array, StringArray};
     use serde_json::json;
 
     use super::*;

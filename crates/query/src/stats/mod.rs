@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array as _, ArrayRef};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, SchemaRef};
 use serde::Serialize;
 use serde_json::Value;
 use vacuole_soma::anndata_record::AnnDataRecord;
@@ -92,11 +92,11 @@ pub struct StatsSummary {
 
 /// Takes what the rows are of, before there are any, and then the rows, in order.
 pub trait StatsSink {
-    /// Says what comes.
+    /// Says what comes, and of which types it is as a table.
     ///
     /// # Errors
     /// Those of whoever takes it; nothing more is read then.
-    fn begin(&mut self, summary: &StatsSummary) -> Result<()>;
+    fn begin(&mut self, summary: &StatsSummary, schema: &SchemaRef) -> Result<()>;
 
     /// Takes some rows.
     ///
@@ -110,8 +110,8 @@ pub(crate) trait Source {
     /// What the statistics are of, without `groups` and `rows`.
     fn summary(&self) -> StatsSummary;
 
-    /// Whether values are integers or truth values.
-    fn holds_integers(&self) -> bool;
+    /// The type of the values.
+    fn data_type(&self) -> &DataType;
 
     /// Adds up some genes.
     fn genes(&self, genes: Range<usize>, whose: Whose<'_>) -> Result<Vec<Totals>>;
@@ -158,8 +158,9 @@ pub(crate) fn make(
         );
         return Err(SomaError::new(ErrorKind::InvalidInput, "--by", message).into());
     }
-    sink.begin(&summary)?;
-    let rows = row::Rows { ddof: options.ddof, integers: source.holds_integers() };
+    let data_type = source.data_type();
+    sink.begin(&summary, &row::schema(&options.per, data_type, groups.as_ref()))?;
+    let rows = row::Rows { ddof: options.ddof, integers: row::holds_integers(data_type) };
     match (&options.per, &groups) {
         (Per::Cell, _) => {
             for part in passes(summary.n_obs as usize, at_once()) {
@@ -231,8 +232,8 @@ pub fn write_stats(
     let var = measurement.expect_member("var")?;
     let var = side(var, options.var_filter.as_deref(), &options.var_id_name, "var_id")?;
     let array = layer.array()?;
-    let integers = holds_integers(&matrix::value_type(&array)?);
-    let stored = Stored { measurement: name, layer: layer_name, array, integers, obs, var };
+    let data_type = matrix::value_type(&array)?;
+    let stored = Stored { measurement: name, layer: layer_name, array, data_type, obs, var };
     make(&stored, options, sink)
 }
 
@@ -250,7 +251,7 @@ struct Stored {
     measurement: String,
     layer: String,
     array: Array,
-    integers: bool,
+    data_type: DataType,
     obs: Side,
     var: Side,
 }
@@ -287,8 +288,8 @@ impl Source for Stored {
         }
     }
 
-    fn holds_integers(&self) -> bool {
-        self.integers
+    fn data_type(&self) -> &DataType {
+        &self.data_type
     }
 
     fn genes(&self, genes: Range<usize>, whose: Whose<'_>) -> Result<Vec<Totals>> {
@@ -331,9 +332,4 @@ pub(crate) fn groups_of(rows: &AxisSelection, column: &str) -> Result<Groups> {
     let ordered = field.dict_is_ordered() == Some(true);
     let found = read.column_by_name(column).and_then(|values| Groups::new(values, ordered));
     found.ok_or_else(|| not_told_apart(frame.display(), field))
-}
-
-/// Whether values are integers or truth values, whose sums are told as integers.
-pub(crate) fn holds_integers(data_type: &DataType) -> bool {
-    data_type.is_integer() || *data_type == DataType::Boolean
 }

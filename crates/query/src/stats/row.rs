@@ -1,12 +1,19 @@
 //! Rows of a table of statistics.
 
 use std::fmt;
+use std::sync::Arc;
 
+use arrow_array::{
+    ArrayRef, Decimal128Array, Float64Array, Int64Array, LargeStringArray, RecordBatch, UInt64Array,
+};
+use arrow_schema::{ArrowError, DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::Per;
+use super::groups::{self, Groups};
 use super::sums::{Sum, Totals};
+use crate::error::{Error, Result};
 
 /// A sum or an extreme.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,6 +141,94 @@ impl StatsRow {
         let numbers = numbers.map(|number| number.map(|number| number.to_string()));
         ids.chain(group).chain(counts).map(Some).chain(numbers).collect()
     }
+}
+
+/// Whether values are integers or truth values, whose sums are told as integers.
+pub(super) fn holds_integers(data_type: &DataType) -> bool {
+    data_type.is_integer() || *data_type == DataType::Boolean
+}
+
+/// The columns of a table of statistics of values of this type.
+pub(super) fn schema(per: &Per, data_type: &DataType, groups: Option<&Groups>) -> SchemaRef {
+    let number = match data_type {
+        // Sums of them need more than 64 bits.
+        DataType::Int64 | DataType::UInt64 => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
+        other if holds_integers(other) => DataType::Int64,
+        _ => DataType::Float64,
+    };
+    let field = |name: &str| match name {
+        "var_id" | "obs_id" => Field::new(name, DataType::LargeUtf8, false),
+        "group" => Field::new(name, groups.map_or(DataType::Null, Groups::data_type), false),
+        "n" | "nnz" => Field::new(name, DataType::UInt64, false),
+        "sum" => Field::new(name, number.clone(), false),
+        "min" | "max" => Field::new(name, number.clone(), true),
+        _ => Field::new(name, DataType::Float64, false),
+    };
+    Arc::new(Schema::new(StatsRow::columns(per).into_iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Rows as a table.
+pub(super) fn batch(schema: &SchemaRef, rows: &[StatsRow]) -> Result<RecordBatch> {
+    let fits = |error| Error::arrow("statistics", error);
+    let column = |field: &Arc<Field>| -> Result<ArrayRef> {
+        let texts = |text: fn(&StatsRow) -> Option<&str>| -> ArrayRef {
+            Arc::new(LargeStringArray::from_iter_values(
+                rows.iter().map(|row| text(row).unwrap_or_default()),
+            ))
+        };
+        let counts = |count: fn(&StatsRow) -> u64| -> ArrayRef {
+            Arc::new(UInt64Array::from_iter_values(rows.iter().map(count)))
+        };
+        let told = |number: fn(&StatsRow) -> Option<Number>| {
+            numbers(field.data_type(), rows.iter().map(number)).map_err(fits)
+        };
+        match field.name().as_str() {
+            "var_id" => Ok(texts(|row| row.var_id.as_deref())),
+            "obs_id" => Ok(texts(|row| row.obs_id.as_deref())),
+            "group" => {
+                Ok(groups::array(field.data_type(), rows.iter().map(|row| row.group.as_ref())))
+            }
+            "n" => Ok(counts(|row| row.n)),
+            "nnz" => Ok(counts(|row| row.nnz)),
+            "sum" => told(|row| Some(row.sum)),
+            "mean" => told(|row| Some(row.mean)),
+            "variance" => told(|row| Some(row.variance)),
+            "min" => told(|row| row.min),
+            _ => told(|row| row.max),
+        }
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    RecordBatch::try_new(schema.clone(), columns).map_err(fits)
+}
+
+/// Numbers as an array of a type that holds them.
+fn numbers(
+    data_type: &DataType,
+    numbers: impl Iterator<Item = Option<Number>>,
+) -> Result<ArrayRef, ArrowError> {
+    let integer = |number| match number {
+        Number::Integer(value) => value,
+        Number::Float(value) => value as i128,
+    };
+    let float = |number| match number {
+        Number::Integer(value) => value as f64,
+        Number::Float(value) => value,
+    };
+    Ok(match data_type {
+        DataType::Int64 => {
+            let narrow = |value: i128| {
+                let wide = || ArrowError::ArithmeticOverflow(format!("{value} is no int64"));
+                i64::try_from(value).map_err(|_| wide())
+            };
+            let values = numbers.map(|number| number.map(integer).map(narrow).transpose());
+            Arc::new(values.collect::<Result<Int64Array, _>>()?)
+        }
+        DataType::Decimal128(precision, scale) => {
+            let values: Decimal128Array = numbers.map(|number| number.map(integer)).collect();
+            Arc::new(values.with_precision_and_scale(*precision, *scale)?)
+        }
+        _ => Arc::new(numbers.map(|number| number.map(float)).collect::<Float64Array>()),
+    })
 }
 
 #[cfg(test)]

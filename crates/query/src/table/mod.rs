@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::h5ad;
 
+pub(crate) use self::write::TableFile;
 pub use self::write::{TableFormat, TableSummary};
 
 /// How many values, of all columns, are held at a time, where stored tiles allow it.

@@ -1,13 +1,13 @@
 //! Writes tables.
 
 use std::error::Error as StdError;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::FileWriter;
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, SchemaRef};
 use parquet::errors::ParquetError;
 use vacuole_anndata::Error as AnnDataError;
 use vacuole_anndata::write::TemporaryFile;
@@ -46,6 +46,39 @@ pub struct TableSummary {
     pub filter_notes: Vec<String>,
 }
 
+/// A table on its way into a file, which appears when it is finished.
+pub(crate) struct TableFile {
+    temporary: TemporaryFile,
+    writer: Writer<BufWriter<File>>,
+    name: String,
+}
+
+impl TableFile {
+    /// Begins a file with these columns.
+    pub(crate) fn create(target: &Path, format: TableFormat, schema: &SchemaRef) -> Result<Self> {
+        let temporary = TemporaryFile::beside(target)?;
+        let name = target.display().to_string();
+        let opened = OpenOptions::new().write(true).open(temporary.path());
+        let out = opened.map(|file| BufWriter::with_capacity(BUFFER, file));
+        let writer = out.and_then(|out| Writer::begin(out, format, schema));
+        Ok(Self { temporary, writer: writer.map_err(|error| failed(&name, error))?, name })
+    }
+
+    /// Adds rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch).map_err(|error| failed(&self.name, error))
+    }
+
+    /// Gives the file its name.
+    pub(crate) fn finish(self) -> Result<()> {
+        let out = self.writer.finish();
+        let file = out.and_then(|out| out.into_inner().map_err(io::IntoInnerError::into_error));
+        let durable = file.and_then(|file| file.sync_all());
+        durable.map_err(|error| failed(&self.name, error))?;
+        Ok(self.temporary.persist()?)
+    }
+}
+
 enum Writer<W: Write + Send> {
     Separated(Separated, W),
     JsonLines(JsonLines, W),
@@ -59,15 +92,9 @@ impl Table {
     /// # Errors
     /// Those of reading; `Io` where it cannot be written.
     pub fn write_file(&self, target: &Path, format: TableFormat) -> Result<TableSummary> {
-        let temporary = TemporaryFile::beside(target)?;
-        let opened = OpenOptions::new().write(true).open(temporary.path());
-        let file = opened.map_err(|error| failed(target.display(), error))?;
-        let out = BufWriter::with_capacity(BUFFER, file);
-        let (out, summary) = self.write_named(out, format, &target.display().to_string())?;
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error);
-        let durable = file.and_then(|file| file.sync_all());
-        durable.map_err(|error| failed(target.display(), error))?;
-        temporary.persist()?;
+        let mut file = TableFile::create(target, format, &self.schema)?;
+        let summary = self.write_batches(|batch| file.write(batch))?;
+        file.finish()?;
         Ok(summary)
     }
 
@@ -82,15 +109,22 @@ impl Table {
         name: &str,
     ) -> Result<(W, TableSummary)> {
         let located = |error| failed(name, error);
-        let mut writer = Writer::begin(out, format, self).map_err(located)?;
+        let mut writer = Writer::begin(out, format, &self.schema).map_err(located)?;
+        let summary = self.write_batches(|batch| writer.write(batch).map_err(located))?;
+        Ok((writer.finish().map_err(located)?, summary))
+    }
+
+    fn write_batches(
+        &self,
+        mut write: impl FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<TableSummary> {
         let mut rows = 0;
         self.each(|batch| {
             rows += batch.num_rows() as u64;
-            writer.write(&batch).map_err(located)
+            write(&batch)
         })?;
-        let out = writer.finish().map_err(located)?;
         let columns = self.schema.fields().len();
-        Ok((out, TableSummary { rows, columns, filter_notes: self.notes.clone() }))
+        Ok(TableSummary { rows, columns, filter_notes: self.notes.clone() })
     }
 
     /// The text of each cell, row by row; none for a null. For tables with few rows.
@@ -108,8 +142,7 @@ impl Table {
 }
 
 impl<W: Write + Send> Writer<W> {
-    fn begin(mut out: W, format: TableFormat, table: &Table) -> io::Result<Self> {
-        let schema = table.schema();
+    fn begin(mut out: W, format: TableFormat, schema: &SchemaRef) -> io::Result<Self> {
         Ok(match format {
             TableFormat::Csv => Self::Separated(Separated::begin(',', schema, &mut out)?, out),
             TableFormat::Tsv => Self::Separated(Separated::begin('\t', schema, &mut out)?, out),

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import subprocess
 
 import anndata as ad
 import corpus
@@ -261,8 +262,6 @@ def test_refused(place, vacuole, tmp_path, monkeypatch, arguments, code, told):
 @pytest.mark.parametrize("ending", ["csv", "arrow", "parquet"])
 def test_a_full_disk_leaves_the_old_file(source, vacuole, tmp_path, ending):
     """A limit on the size of files is to the program what a full disk is."""
-    import subprocess
-
     out = tmp_path / f"out.{ending}"
     out.write_text("old")
     command = f"ulimit -f 4; exec '{vacuole.path}' query '{source[1]}' -o '{out}'"
@@ -272,8 +271,6 @@ def test_a_full_disk_leaves_the_old_file(source, vacuole, tmp_path, ending):
 
 
 def test_a_reader_that_has_enough(source, vacuole):
-    import subprocess
-
     command = f"'{vacuole.path}' query '{source[1]}' -o - | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("obs_id,")

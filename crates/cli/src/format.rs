@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use vacuole_anndata::write::Container;
 use vacuole_query::TableFormat;
 
 use crate::error::CliError;
@@ -11,6 +12,8 @@ use crate::error::CliError;
 pub(crate) enum Format {
     /// An H5AD file
     H5ad,
+    /// An AnnData in a Zarr store, a folder
+    Zarr,
     /// A Matrix Market folder, as Cell Ranger writes it
     Mtx,
     /// A table, fields between commas
@@ -26,8 +29,9 @@ pub(crate) enum Format {
 }
 
 /// How the name of a file in each form ends.
-const ENDINGS: [(&str, Format); 9] = [
+const ENDINGS: [(&str, Format); 10] = [
     ("h5ad", Format::H5ad),
+    ("zarr", Format::Zarr),
     ("mtx", Format::Mtx),
     ("csv", Format::Csv),
     ("tsv", Format::Tsv),
@@ -66,13 +70,22 @@ impl Format {
 
     /// Whether it is a folder of files.
     pub(crate) fn is_folder(self) -> bool {
-        self == Self::Mtx
+        matches!(self, Self::Zarr | Self::Mtx)
+    }
+
+    /// What an AnnData is written as; none for other forms.
+    pub(crate) fn container(self) -> Option<Container> {
+        match self {
+            Self::H5ad => Some(Container::H5ad),
+            Self::Zarr => Some(Container::Zarr),
+            _ => None,
+        }
     }
 
     /// The form of a table; none for those that hold matrices.
     pub(crate) fn table(self) -> Option<TableFormat> {
         match self {
-            Self::H5ad | Self::Mtx => None,
+            Self::H5ad | Self::Zarr | Self::Mtx => None,
             Self::Csv => Some(TableFormat::Csv),
             Self::Tsv => Some(TableFormat::Tsv),
             Self::Jsonl => Some(TableFormat::JsonLines),

@@ -4,6 +4,8 @@ use arrow_array::Array;
 use rust_hdf5::DatatypeMessage;
 
 use super::heap::{REFERENCE, Waiting};
+use super::output::lengths;
+use super::place::{Dataset, Place};
 use super::stream::ByteStream;
 use super::{H5adWriter, datatype, strings};
 use crate::model::NdArray;
@@ -98,6 +100,18 @@ impl H5adWriter {
                 self.output.mark(path, &dataset, STRING_ARRAY)
             }
             _ => {
+                if let Place::Zarr(store) = &self.output.place {
+                    let shape = lengths(shape).map_err(locate)?;
+                    let all = datatype::strings(values).map_err(locate)?;
+                    let all = all.collect::<Option<Vec<&str>>>().ok_or_else(|| {
+                        locate(Error::invalid("the strings of an array cannot be null"))
+                    })?;
+                    let store = store.clone();
+                    self.claim(path)?;
+                    let written = store.strings(path, &shape, all.into_iter());
+                    let array = written.map_err(|error| self.output.failed(path, error))?;
+                    return self.output.mark(path, &Dataset::Zarr(array), STRING_ARRAY);
+                }
                 let mut waiting = Waiting {
                     path: path.to_string(),
                     image: vec![0; values.len() * REFERENCE],

@@ -50,9 +50,7 @@ impl H5adWriter {
         let dictionary = datatype::dictionary(values);
         let (codes, categories) = dictionary.map_err(|error| self.output.locate(path, error))?;
         let group = self.element_group(path, ("categorical", "0.2.0"))?;
-        group
-            .set_attr_typed("ordered", datatype::boolean(), vec![u8::from(ordered)])
-            .map_err(|error| self.output.failed(path, error))?;
+        group.set_truth("ordered", ordered).map_err(|error| self.output.failed(path, error))?;
         self.vector(&format!("{path}/categories"), categories.as_ref())?;
         // The narrowest type, as pandas chooses it.
         let path = format!("{path}/codes");

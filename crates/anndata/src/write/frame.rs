@@ -75,8 +75,8 @@ impl H5adWriter {
         let index_name = index_name.unwrap_or(UNNAMED);
         let group = self.element_group(path, ("dataframe", "0.2.0"))?;
         group
-            .set_attr_string(UNNAMED, index_name)
-            .and_then(|()| group.set_attr_string_array("column-order", columns))
+            .set_string(UNNAMED, index_name)
+            .and_then(|()| group.set_strings("column-order", columns))
             .map_err(|error| self.output.failed(path, error))?;
         Ok(format!("{path}/{index_name}"))
     }

@@ -1,8 +1,7 @@
 //! Groups, and where elements may be.
 
-use rust_hdf5::H5Group;
-
 use super::H5adWriter;
+use super::place::Group;
 use crate::{Error, Result};
 
 /// The longest key: HDF5 holds links in pieces of at most 64 KiB.
@@ -40,7 +39,7 @@ impl H5adWriter {
     }
 
     /// A group for an element of type `encoding`.
-    pub(super) fn element_group(&mut self, path: &str, encoding: (&str, &str)) -> Result<H5Group> {
+    pub(super) fn element_group(&mut self, path: &str, encoding: (&str, &str)) -> Result<Group> {
         self.claim(path)?;
         self.elements.remove(path);
         let group = self.create_group(path, Kind::Element)?;
@@ -81,9 +80,9 @@ impl H5adWriter {
         Ok(())
     }
 
-    fn create_group(&mut self, path: &str, kind: Kind) -> Result<H5Group> {
+    fn create_group(&mut self, path: &str, kind: Kind) -> Result<Group> {
         let output = &self.output;
-        let created = output.root.create_group(path);
+        let created = output.place.create_group(path);
         let group = created.map_err(|error| output.failed(path, error))?;
         match kind {
             Kind::Mapping => output.mark_group(path, &group, ("dict", "0.1.0"))?,
@@ -104,6 +103,11 @@ impl H5adWriter {
         for key in path.split('/') {
             if key.is_empty() || key == "." {
                 return wrong(format!("{path:?} has {key:?} as a key, which HDF5 cannot store"));
+            }
+            if self.output.place.is_zarr() && (key == ".." || key.starts_with(".z")) {
+                return wrong(format!(
+                    "{path:?} has {key:?} as a key, which a Zarr store cannot have"
+                ));
             }
             if key.contains('\0') {
                 return wrong(format!("{path:?} holds a NUL, which HDF5 cannot store"));

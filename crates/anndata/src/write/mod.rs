@@ -1,6 +1,6 @@
-//! H5AD files, written as a stream.
+//! H5AD files and Zarr stores, written as a stream.
 //!
-//! A file is written under a temporary name beside its target, made durable, and renamed by
+//! A file, or the folder of a store, is written under a temporary name beside its target, made durable, and renamed by
 //! [`H5adWriter::finish`]: it appears whole or not at all. What is written is what anndata 0.12
 //! writes: the same groups, encodings and types, so that it reads back equal.
 //!
@@ -36,6 +36,7 @@ mod group;
 mod heap;
 mod options;
 mod output;
+mod place;
 #[cfg(test)]
 mod roundtrip;
 mod scalar;
@@ -44,6 +45,7 @@ mod stream;
 mod strings;
 mod structured;
 mod temporary;
+mod zarr;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -52,16 +54,18 @@ use std::sync::Arc;
 use rust_hdf5::H5File;
 
 pub use dense::DenseWriter;
-pub use options::{Compression, DEFAULT_GZIP, DEFAULT_ZSTD, WriteOptions};
+pub use options::{Compression, Container, DEFAULT_GZIP, DEFAULT_ZSTD, WriteOptions};
 pub use sparse::{Indices, SparseWriter};
 
 use crate::{Error, Result};
 use group::Kind;
 use heap::Waiting;
 use output::{Output, SharedOutput};
+use place::{Group, Place};
 pub use temporary::{TemporaryFile, TemporaryFolder, abandon_unfinished};
+use zarr::ZarrStore;
 
-/// Writes one H5AD file.
+/// Writes one H5AD file, or one Zarr store.
 ///
 /// Paths are as in h5py: `obs`, `layers/counts`, `uns/neighbors/params`. Groups above an element
 /// are created with it. An element is written once; `obs` and `var` must be.
@@ -74,22 +78,32 @@ pub struct H5adWriter {
     /// Present until the file is closed.
     file: Option<H5File>,
     output: SharedOutput,
-    temporary: Option<TemporaryFile>,
+    temporary: Option<Temporary>,
     /// Everything written: the kind of each group, none for a dataset.
     elements: HashMap<String, Option<Kind>>,
     waiting: Vec<Waiting>,
 }
 
+/// Where it is until it is complete.
+enum Temporary {
+    File(TemporaryFile),
+    Folder(TemporaryFolder),
+}
+
 impl H5adWriter {
-    /// Begins a file that will be named `target`, and replace what has that name.
+    /// Begins a file that will be named `target`, and replace what has that name; or a store, for which nothing may be
+    /// there but an empty folder.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` when `target` is a folder or a device, its folder does not exist, or the
-    /// options are wrong; `Io` when no file can be created.
+    /// `InvalidInput` when `target` is a folder or a device, for a store when it is a file or a folder with anything in
+    /// it, its folder does not exist, or the options are wrong; `Io` when no file can be created.
     pub fn create(target: &Path, options: WriteOptions) -> Result<Self> {
         let name = target.display().to_string();
         options.compression.check().map_err(|error| error.in_file(&name))?;
+        if options.container == Container::Zarr {
+            return Self::create_zarr(target, name, options.compression);
+        }
         let temporary = TemporaryFile::beside(target)?;
         // Nobody else knows the file's name, and some network filesystems cannot lock.
         let opened = H5File::options().no_locking().create(temporary.path());
@@ -97,16 +111,34 @@ impl H5adWriter {
             Error::new(crate::ErrorKind::Io, "could not be created").caused_by(error).in_file(&name)
         })?;
         let path = temporary.path().to_path_buf();
-        let output = Arc::new(Output::new(file.root_group(), name, path, options.compression));
-        let writer = Self {
-            file: Some(file),
-            output,
-            temporary: Some(temporary),
-            elements: HashMap::new(),
-            waiting: Vec::new(),
-        };
-        writer.output.mark_group("", &writer.output.root, ("anndata", "0.1.0"))?;
-        Ok(writer)
+        let place = Place::Hdf5(file.root_group());
+        let output = Output::new(place, name, path, options.compression);
+        let root = Group::Hdf5(file.root_group());
+        Self::begin(Some(file), output, &root, Temporary::File(temporary))
+    }
+
+    fn create_zarr(target: &Path, name: String, compression: Compression) -> Result<Self> {
+        if compression == Compression::Lzf {
+            let what = "lzf is of HDF5 only; take gzip, zstd or none for a Zarr store";
+            return Err(Error::invalid(what).in_file(name));
+        }
+        let temporary = TemporaryFolder::beside(target)?;
+        let path = temporary.path().to_path_buf();
+        let store = ZarrStore::new(path.clone(), compression);
+        let output = Output::new(Place::Zarr(store), name, path, compression);
+        let root = output.place.create_group("").map_err(|error| output.failed("", error))?;
+        Self::begin(None, output, &root, Temporary::Folder(temporary))
+    }
+
+    fn begin(
+        file: Option<H5File>,
+        output: Output,
+        root: &Group,
+        temporary: Temporary,
+    ) -> Result<Self> {
+        output.mark_group("", root, ("anndata", "0.1.0"))?;
+        let (output, temporary) = (Arc::new(output), Some(temporary));
+        Ok(Self { file, output, temporary, elements: HashMap::new(), waiting: Vec::new() })
     }
 
     /// Completes the file and gives it its name.
@@ -148,10 +180,15 @@ impl H5adWriter {
         let Some(temporary) = self.temporary.take() else {
             return Err(located(Error::invalid("the file is finished")));
         };
-        heap::fill(temporary.path(), std::mem::take(&mut self.waiting)).map_err(located)?;
+        if let Temporary::File(file) = &temporary {
+            heap::fill(file.path(), std::mem::take(&mut self.waiting)).map_err(located)?;
+        }
         let durable = self.output.make_durable();
         durable.map_err(|error| located(Error::io("making the file durable", error)))?;
-        temporary.persist()
+        match temporary {
+            Temporary::File(file) => file.persist(),
+            Temporary::Folder(folder) => folder.persist(),
+        }
     }
 }
 

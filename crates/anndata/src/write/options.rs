@@ -43,8 +43,20 @@ impl Compression {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteOptions {
-    /// How chunks of values are compressed. Small arrays and the text of strings never are.
+    /// How chunks of values are compressed. In HDF5 small arrays and the text of strings never are.
     pub compression: Compression,
+    /// What is written.
+    pub container: Container,
+}
+
+/// What an AnnData is written as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Container {
+    /// An H5AD file.
+    #[default]
+    H5ad,
+    /// A Zarr store of version 2, in a folder.
+    Zarr,
 }
 
 impl WriteOptions {
@@ -52,6 +64,13 @@ impl WriteOptions {
     #[must_use]
     pub fn with_compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// These options for an H5AD file or a Zarr store.
+    #[must_use]
+    pub fn with_container(mut self, container: Container) -> Self {
+        self.container = container;
         self
     }
 }

@@ -1,21 +1,21 @@
-//! The open HDF5 file that every writer of one H5AD shares.
+//! The open HDF5 file, or the Zarr store, that every writer of one AnnData shares.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rust_hdf5::types::VarLenUnicode;
-use rust_hdf5::{DatatypeMessage, H5Dataset, H5Group, Hdf5Error};
+use rust_hdf5::{DatatypeMessage, Hdf5Error};
 
 use super::Compression;
 use super::behind::Behind;
+use super::place::{Dataset, Group, Place};
 use crate::{Error, Result};
 
-/// The open HDF5 file that every writer of one H5AD shares.
+/// The open HDF5 file, or the Zarr store, that every writer of one AnnData shares.
 pub(super) struct Output {
-    /// The root group; the file lives as long as its writer.
-    pub(super) root: H5Group,
+    /// Where elements are put; a file lives as long as its writer.
+    pub(super) place: Place,
     /// The name that errors give to the file.
     pub(super) file: String,
     /// How chunks are compressed.
@@ -30,14 +30,9 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(
-        root: H5Group,
-        file: String,
-        path: PathBuf,
-        compression: Compression,
-    ) -> Self {
+    pub(super) fn new(place: Place, file: String, path: PathBuf, compression: Compression) -> Self {
         Self {
-            root,
+            place,
             file,
             compression,
             path,
@@ -53,12 +48,18 @@ impl Output {
 
     /// Notes that so many bytes have been handed to the system.
     pub(super) fn wrote(&self, bytes: u64) {
-        self.behind().wrote(&self.path, bytes);
+        // A store has no file that could be written back by itself.
+        if !self.place.is_zarr() {
+            self.behind().wrote(&self.path, bytes);
+        }
     }
 
-    /// Makes durable what was written to the file, which is closed.
+    /// Makes durable what was written to the file, which is closed, or to the store, which this completes.
     pub(super) fn make_durable(&self) -> std::io::Result<()> {
-        self.behind().finish(&self.path)
+        match &self.place {
+            Place::Hdf5(_) => self.behind().finish(&self.path),
+            Place::Zarr(store) => store.finish(),
+        }
     }
 
     /// An error of the HDF5 layer while writing `element`.
@@ -101,30 +102,21 @@ impl Output {
         path: &str,
         datatype: &DatatypeMessage,
         shape: &[u64],
-    ) -> Result<H5Dataset> {
+    ) -> Result<Dataset> {
         let shape = lengths(shape).map_err(|error| self.locate(path, error))?;
-        self.root
-            .new_dataset::<u8>()
-            .datatype(datatype.clone())
-            .shape(shape)
-            .create(path)
-            .map_err(|error| self.failed(path, error))
+        let created = self.place.contiguous(path, datatype, shape);
+        created.map_err(|error| self.failed(path, error))
     }
 
     /// Says how the dataset at `path` is to be understood.
     pub(super) fn mark(
         &self,
         path: &str,
-        dataset: &H5Dataset,
+        dataset: &Dataset,
         (kind, version): (&str, &str),
     ) -> Result<()> {
         for (name, value) in [("encoding-type", kind), ("encoding-version", version)] {
-            dataset
-                .new_attr::<VarLenUnicode>()
-                .shape(())
-                .create(name)
-                .and_then(|attribute| attribute.write_string(value))
-                .map_err(|error| self.failed(path, error))?;
+            dataset.set_string(name, value).map_err(|error| self.failed(path, error))?;
         }
         Ok(())
     }
@@ -133,12 +125,12 @@ impl Output {
     pub(super) fn mark_group(
         &self,
         path: &str,
-        group: &H5Group,
+        group: &Group,
         (kind, version): (&str, &str),
     ) -> Result<()> {
         group
-            .set_attr_string("encoding-type", kind)
-            .and_then(|()| group.set_attr_string("encoding-version", version))
+            .set_string("encoding-type", kind)
+            .and_then(|()| group.set_string("encoding-version", version))
             .map_err(|error| self.failed(path, error))
     }
 

@@ -4,6 +4,7 @@ use half::f16;
 use rust_hdf5::DatatypeMessage;
 
 use super::heap::{REFERENCE, Waiting};
+use super::place::{Dataset, Place};
 use super::{H5adWriter, datatype, strings};
 use crate::Result;
 use crate::model::Scalar;
@@ -50,7 +51,7 @@ impl H5adWriter {
     /// `InvalidInput` when the path is taken or wrong; `Io`.
     pub fn null(&mut self, path: &str) -> Result<()> {
         self.claim(path)?;
-        let created = self.output.root.new_dataset::<f32>().null().create(path);
+        let created = self.output.place.null(path);
         let dataset = created.map_err(|error| self.output.failed(path, error))?;
         self.output.mark(path, &dataset, ("null", "0.1.0"))
     }
@@ -63,13 +64,19 @@ impl H5adWriter {
     ) -> Result<()> {
         self.claim(path)?;
         let dataset = self.output.contiguous(path, datatype, &[])?;
-        dataset.write_raw_bytes(bytes).map_err(|error| self.output.failed(path, error))?;
+        dataset.write_all(bytes).map_err(|error| self.output.failed(path, error))?;
         self.output.mark(path, &dataset, ("numeric-scalar", "0.2.0"))
     }
 
     pub(super) fn string(&mut self, path: &str, value: &str) -> Result<()> {
         strings::check(value).map_err(|error| self.output.locate(path, error))?;
         self.claim(path)?;
+        let encoding = ("string", "0.2.0");
+        if let Place::Zarr(store) = &self.output.place {
+            let written = store.strings(path, &[], std::iter::once(value));
+            let array = written.map_err(|error| self.output.failed(path, error))?;
+            return self.output.mark(path, &Dataset::Zarr(array), encoding);
+        }
         let datatype = DatatypeMessage::vlen_string_utf8();
         let dataset = self.output.contiguous(path, &datatype, &[])?;
         self.waiting.push(Waiting {
@@ -77,6 +84,6 @@ impl H5adWriter {
             image: vec![0; REFERENCE],
             strings: vec![(0, value.to_string())],
         });
-        self.output.mark(path, &dataset, ("string", "0.2.0"))
+        self.output.mark(path, &dataset, encoding)
     }
 }

@@ -183,7 +183,7 @@ impl H5adWriter {
         };
         let group = self.element_group(path, (encoding, "0.1.0"))?;
         group
-            .set_attr_array_numeric("shape", &[rows, columns])
+            .set_integers("shape", &[rows, columns])
             .map_err(|error| self.output.failed(path, error))?;
         let narrow = i32::MAX as u64;
         let wide = minor > narrow || stored.is_some_and(|stored| stored > narrow);

@@ -2,16 +2,20 @@
 //! handed over in order.
 
 use rayon::prelude::*;
-use rust_hdf5::{DatatypeMessage, H5Dataset};
+use rust_hdf5::DatatypeMessage;
 
 use super::Compression;
 use super::filters::ChunkFilters;
 use super::output::{SharedOutput, lengths};
+use super::place::Dataset;
 use crate::{Error, Result};
 
 /// The size that chunks come near to: large enough to compress well, small enough that a reader
 /// of a few rows inflates little.
 const CHUNK_BYTES: usize = 256 << 10;
+
+/// The same in a Zarr store, where each is a file.
+const ZARR_CHUNK_BYTES: usize = 1 << 20;
 
 /// The chunks that are compressed at once.
 const BATCH_BYTES: usize = 4 << 20;
@@ -42,7 +46,7 @@ pub(super) struct ByteStream {
     /// All bytes so far.
     written: u64,
     chunks: usize,
-    dataset: Option<(H5Dataset, ChunkFilters)>,
+    dataset: Option<(Dataset, ChunkFilters)>,
 }
 
 impl ByteStream {
@@ -87,7 +91,8 @@ impl ByteStream {
         rows: Option<usize>,
         row_bytes: usize,
     ) -> Self {
-        let mut chunk_rows = (CHUNK_BYTES / row_bytes).max(1);
+        let chunk_bytes = if output.place.is_zarr() { ZARR_CHUNK_BYTES } else { CHUNK_BYTES };
+        let mut chunk_rows = (chunk_bytes / row_bytes).max(1);
         if let Some(rows) = rows {
             chunk_rows = chunk_rows.min(rows);
         }
@@ -183,12 +188,13 @@ impl ByteStream {
             None => self.create_chunked(bytes.get(..chunk_bytes).unwrap_or(bytes))?,
         };
         let mut stored_bytes = bytes.len() as u64;
-        let written = match self.output.compression {
-            Compression::None => bytes
+        let written = match (&dataset, self.output.compression) {
+            (Dataset::Zarr(array), _) => array.write_chunks(self.chunks, chunk_bytes, bytes),
+            (Dataset::Hdf5(dataset), Compression::None) => bytes
                 .chunks(chunk_bytes)
                 .enumerate()
                 .try_for_each(|(i, chunk)| dataset.write_chunk(self.chunks + i, chunk)),
-            _ => {
+            (Dataset::Hdf5(dataset), _) => {
                 let stored: Vec<_> =
                     bytes.par_chunks(chunk_bytes).map(|chunk| filters.apply(chunk)).collect();
                 stored_bytes = stored.iter().map(|(stored, _)| stored.len() as u64).sum();
@@ -204,29 +210,23 @@ impl ByteStream {
         Ok(())
     }
 
-    fn create_chunked(&self, first: &[u8]) -> Result<(H5Dataset, ChunkFilters)> {
+    fn create_chunked(&self, first: &[u8]) -> Result<(Dataset, ChunkFilters)> {
         let element = self.datatype.element_size() as usize;
-        let filters = ChunkFilters::choose(self.output.compression, element, first);
+        let compression = match self.output.place.is_zarr() {
+            // Its chunks are compressed where they are written.
+            true => Compression::None,
+            false => self.output.compression,
+        };
+        let filters = ChunkFilters::choose(compression, element, first);
         let mut shape = vec![self.rows.unwrap_or(0)];
         shape.extend(&self.inner);
         let mut chunk = vec![self.chunk_rows];
         chunk.extend(&self.inner);
-        let mut builder = self
-            .output
-            .root
-            .new_dataset::<u8>()
-            .datatype(self.datatype.clone())
-            .shape(shape)
-            .chunk(&chunk);
-        if self.rows.is_none() {
-            builder = builder.max_shape(&[None]);
-        }
-        if let Some(pipeline) = filters.pipeline() {
-            builder = builder.filter_pipeline(pipeline);
-        }
-        let dataset =
-            builder.create(&self.path).map_err(|error| self.output.failed(&self.path, error))?;
-        Ok((dataset, filters))
+        let (growing, pipeline) = (self.rows.is_none(), filters.pipeline());
+        let place = &self.output.place;
+        let created =
+            place.chunked(&self.path, &self.datatype, (shape, chunk.as_slice()), growing, pipeline);
+        Ok((created.map_err(|error| self.output.failed(&self.path, error))?, filters))
     }
 
     fn wrong_length(&self) -> Error {
@@ -241,7 +241,7 @@ impl ByteStream {
     }
 
     /// Writes what is left; gives the dataset, to set its attributes.
-    pub(super) fn finish(mut self) -> Result<H5Dataset> {
+    pub(super) fn finish(mut self) -> Result<Dataset> {
         let row_bytes = self.row_bytes as u64;
         let rows = match self.rows {
             Some(rows) if rows as u64 * row_bytes != self.written => {
@@ -258,7 +258,7 @@ impl ByteStream {
             shape.extend(self.inner.iter().map(|&length| length as u64));
             let dataset = self.output.contiguous(&self.path, &self.datatype, &shape)?;
             dataset
-                .write_raw_bytes(&self.pending)
+                .write_all(&self.pending)
                 .map_err(|error| self.output.failed(&self.path, error))?;
             return Ok(dataset);
         }
@@ -272,7 +272,14 @@ impl ByteStream {
             return Err(self.output.locate(&self.path, Error::invalid("nothing was written")));
         };
         if self.rows.is_none() {
-            dataset.extend(&[rows]).map_err(|error| self.output.failed(&self.path, error))?;
+            match &dataset {
+                Dataset::Hdf5(dataset) => {
+                    dataset
+                        .extend(&[rows])
+                        .map_err(|error| self.output.failed(&self.path, error))?;
+                }
+                Dataset::Zarr(array) => array.set_rows(rows),
+            }
         }
         Ok(dataset)
     }

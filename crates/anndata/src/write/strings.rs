@@ -1,11 +1,12 @@
 //! One-dimensional arrays of strings.
 
 use arrow_array::Array;
-use rust_hdf5::{DatatypeMessage, FilterPipeline, H5Dataset};
+use rust_hdf5::{DatatypeMessage, FilterPipeline, H5Group};
 
 use super::Compression;
 use super::datatype::strings;
 use super::output::Output;
+use super::place::{Dataset, Place};
 use crate::{Error, Result};
 
 /// The strings that one chunk of references names.
@@ -18,7 +19,7 @@ const BATCH_BYTES: usize = 1 << 20;
 const REFERENCE_LEVEL: u32 = 1;
 
 /// Writes `values`, strings without nulls, as a dataset of one dimension.
-pub(super) fn write(output: &Output, path: &str, values: &dyn Array) -> Result<H5Dataset> {
+pub(super) fn write(output: &Output, path: &str, values: &dyn Array) -> Result<Dataset> {
     let nulls = values.null_count();
     if nulls > 0 {
         let error = Error::invalid(format!(
@@ -42,7 +43,14 @@ pub(super) fn write_all<'a>(
     path: &str,
     length: usize,
     values: impl Iterator<Item = &'a str>,
-) -> Result<H5Dataset> {
+) -> Result<Dataset> {
+    let root = match &output.place {
+        Place::Hdf5(root) => root,
+        Place::Zarr(store) => {
+            let written = store.strings(path, &[length], values);
+            return written.map(Dataset::Zarr).map_err(|error| output.failed(path, error));
+        }
+    };
     if length == 0 {
         // A dataset of the crate's own string functions without any string is damaged.
         return output.contiguous(path, &DatatypeMessage::vlen_string_utf8(), &[0]);
@@ -52,8 +60,7 @@ pub(super) fn write_all<'a>(
         // Every reader has gzip, whatever else it has.
         _ => Some(FilterPipeline::deflate(REFERENCE_LEVEL)),
     };
-    let dataset = output
-        .root
+    let dataset = root
         .create_appendable_vlen_dataset(path, length.min(CHUNK), pipeline)
         .map_err(|error| output.failed(path, error))?;
     let mut batch = Vec::with_capacity(length.min(CHUNK));
@@ -63,17 +70,17 @@ pub(super) fn write_all<'a>(
         batch.push(value);
         bytes += value.len();
         if batch.len() == CHUNK || bytes >= BATCH_BYTES {
-            append(output, path, &batch)?;
+            append(output, root, path, &batch)?;
             batch.clear();
             bytes = 0;
         }
     }
-    append(output, path, &batch)?;
-    Ok(dataset)
+    append(output, root, path, &batch)?;
+    Ok(Dataset::Hdf5(dataset))
 }
 
-fn append(output: &Output, path: &str, batch: &[&str]) -> Result<()> {
-    output.root.append_vlen_strings(path, batch).map_err(|error| output.failed(path, error))
+fn append(output: &Output, root: &H5Group, path: &str, batch: &[&str]) -> Result<()> {
+    root.append_vlen_strings(path, batch).map_err(|error| output.failed(path, error))
 }
 
 /// Refuses what HDF5 would cut short: its strings end at the first NUL.

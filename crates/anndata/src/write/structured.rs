@@ -4,9 +4,12 @@ use arrow_array::Array;
 use arrow_buffer::Buffer;
 use rust_hdf5::DatatypeMessage;
 use rust_hdf5::format::messages::datatype::CompoundMember;
+use serde_json::{Value, json};
 
 use super::heap::{REFERENCE, Waiting};
-use super::output::element_count;
+use super::output::{element_count, lengths};
+use super::place::{Dataset, Place};
+use super::zarr::{self, ZarrStore};
 use super::{H5adWriter, datatype, strings};
 use crate::model::{NdArray, StructuredArray};
 use crate::{Error, Result};
@@ -33,6 +36,10 @@ impl H5adWriter {
     /// `InvalidInput` when the path is taken or wrong, there are no fields, two share a name, or
     /// their values do not fit the shape, are null or of a type that AnnData does not have; `Io`.
     pub fn structured(&mut self, path: &str, array: &StructuredArray) -> Result<()> {
+        if let Place::Zarr(store) = &self.output.place {
+            let store = store.clone();
+            return self.structured_in_zarr(&store, path, array);
+        }
         let locate = |error| self.output.locate(path, error);
         let records = element_count(&array.shape)
             .and_then(|records| usize::try_from(records).ok())
@@ -72,11 +79,72 @@ impl H5adWriter {
         }
         let dataset = self.output.contiguous(path, &datatype, &array.shape)?;
         if texts.is_empty() {
-            dataset.write_raw_bytes(&image).map_err(|error| self.output.failed(path, error))?;
+            dataset.write_all(&image).map_err(|error| self.output.failed(path, error))?;
         } else {
             self.waiting.push(Waiting { path: path.to_string(), image, strings: texts });
         }
         self.output.mark(path, &dataset, encoding)
+    }
+}
+
+impl H5adWriter {
+    /// Zarr has no text of any length in records: NumPy's of the length of the longest, four bytes a character, is what
+    /// AnnData stores.
+    fn structured_in_zarr(
+        &mut self,
+        store: &ZarrStore,
+        path: &str,
+        array: &StructuredArray,
+    ) -> Result<()> {
+        let locate = |error| self.output.locate(path, error);
+        // This checks the fields too.
+        let (fields, _) = layout(array).map_err(locate)?;
+        let records = element_count(&array.shape)
+            .and_then(|records| usize::try_from(records).ok())
+            .ok_or_else(|| locate(Error::invalid("the shape is too large")))?;
+        let mut described = Vec::new();
+        let mut columns: Vec<Vec<u8>> = Vec::new();
+        for field in &fields {
+            let inner = field.values.shape.get(array.shape.len()..).unwrap_or_default();
+            let (dtype, bytes) = match &field.bytes {
+                Some(bytes) => {
+                    let element = datatype::require_numeric(field.values.values.data_type());
+                    let dtype = zarr::dtype(&element.map_err(locate)?);
+                    (dtype.map_err(|error| self.output.failed(path, error))?.0, bytes.to_vec())
+                }
+                None => {
+                    let texts = datatype::strings(field.values.values.as_ref()).map_err(locate)?;
+                    let texts: Vec<&str> = texts.map(Option::unwrap_or_default).collect();
+                    let longest = texts.iter().map(|text| text.chars().count()).max();
+                    let width = longest.unwrap_or(0).max(1);
+                    let mut bytes = Vec::with_capacity(texts.len() * width * 4);
+                    for text in texts {
+                        let end = bytes.len() + width * 4;
+                        text.chars().for_each(|c| bytes.extend(u32::from(c).to_le_bytes()));
+                        bytes.resize(end, 0);
+                    }
+                    (json!(format!("<U{width}")), bytes)
+                }
+            };
+            described.push(match inner {
+                [] => json!([field.name, dtype]),
+                inner => json!([field.name, dtype, inner]),
+            });
+            columns.push(bytes);
+        }
+        let mut image = Vec::new();
+        for record in 0..records {
+            for bytes in &columns {
+                let width = bytes.len() / records.max(1);
+                let part = bytes.get(record * width..(record + 1) * width);
+                image.extend_from_slice(part.unwrap_or_default());
+            }
+        }
+        let shape = lengths(&array.shape).map_err(locate)?;
+        self.claim(path)?;
+        let written = store.records(path, &shape, Value::Array(described), &image);
+        let stored = written.map_err(|error| self.output.failed(path, error))?;
+        self.output.mark(path, &Dataset::Zarr(stored), ("rec-array", "0.2.0"))
     }
 }
 

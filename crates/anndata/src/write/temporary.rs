@@ -27,8 +27,15 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 pub fn abandon_unfinished() {
     let files = unfinished();
     for path in files.iter() {
-        if fs::remove_file(path).is_err() {
-            let _ = fs::remove_dir_all(path);
+        if fs::remove_file(path).is_ok() {
+            continue;
+        }
+        // Other threads may still put files into a folder, but not for long.
+        for _ in 0..100 {
+            match fs::remove_dir_all(path) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                _ => break,
+            }
         }
     }
     std::mem::forget(files);

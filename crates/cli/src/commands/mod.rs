@@ -17,7 +17,7 @@ pub(crate) mod verify;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use vacuole_anndata::write::{Compression, DEFAULT_GZIP, DEFAULT_ZSTD, WriteOptions};
+use vacuole_anndata::write::{Compression, Container, DEFAULT_GZIP, DEFAULT_ZSTD, WriteOptions};
 use vacuole_query::{Experiment, Source};
 use vacuole_store::Store;
 
@@ -57,9 +57,9 @@ pub(crate) fn filter_notes(output: &Output, notes: &[String]) {
 /// How H5AD files are compressed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompressionArguments {
-    /// How the file is compressed
-    #[arg(long, value_enum, default_value = "none")]
-    compression: CompressionName,
+    /// How the file is compressed [default: none, as AnnData's; of a Zarr store zstd]
+    #[arg(long, value_enum)]
+    compression: Option<CompressionName>,
     /// The level: gzip has 0 to 9 [default: 1], zstd 1 to 22 [default: 3], others none
     #[arg(long)]
     compression_level: Option<u8>,
@@ -78,7 +78,16 @@ enum CompressionName {
 }
 
 impl CompressionArguments {
-    pub(crate) fn options(&self) -> Result<WriteOptions, CliError> {
+    /// Whether anything is said of compression.
+    pub(crate) fn given(&self) -> bool {
+        self.compression.is_some() || self.compression_level.is_some()
+    }
+
+    pub(crate) fn options(&self, container: Container) -> Result<WriteOptions, CliError> {
+        let name = self.compression.unwrap_or(match container {
+            Container::H5ad => CompressionName::None,
+            Container::Zarr => CompressionName::Zstd,
+        });
         let level = self.compression_level;
         let checked = |name: &str, levels: RangeInclusive<u8>, default: u8| match level {
             None => Ok(default),
@@ -90,9 +99,13 @@ impl CompressionArguments {
                 Err(CliError::usage("--compression-level", message))
             }
         };
-        let compression = match (self.compression, level) {
+        let compression = match (name, level) {
             (CompressionName::Gzip, _) => Compression::Gzip(checked("gzip", 0..=9, DEFAULT_GZIP)?),
             (CompressionName::Zstd, _) => Compression::Zstd(checked("zstd", 1..=22, DEFAULT_ZSTD)?),
+            (CompressionName::Lzf, _) if container == Container::Zarr => {
+                let message = "expected gzip, zstd or none for a Zarr store, found lzf, which is of HDF5 only";
+                return Err(CliError::usage("--compression", message));
+            }
             (CompressionName::Lzf, None) => Compression::Lzf,
             (CompressionName::None, None) => Compression::None,
             (_, Some(_)) => {
@@ -100,6 +113,6 @@ impl CompressionArguments {
                 return Err(CliError::usage("--compression-level", message));
             }
         };
-        Ok(WriteOptions::default().with_compression(compression))
+        Ok(WriteOptions::default().with_compression(compression).with_container(container))
     }
 }

@@ -32,7 +32,7 @@ use crate::target::Target;
   vacuole query atlas --obs \"tissue == 'lung'\" -o lung.mtx
   vacuole query atlas --table var -o - | head
 
-The ending of OUT says what is written: a slice as .h5ad, or as .mtx, a folder of three files; a table of cells, or with --table var of genes, as .csv, .tsv,
+The ending of OUT says what is written: a slice as .h5ad, as .zarr, a Zarr store, or as .mtx, a folder of three files; a table of cells, or with --table var of genes, as .csv, .tsv,
 .jsonl, .arrow (or .feather) or .parquet (or .pq). With -o - the table goes to stdout, as CSV unless --format says otherwise;
 without -o some rows of it are shown, or with --json all as JSON lines.
 
@@ -189,7 +189,11 @@ fn to_table(arguments: &Arguments, place: &Place<'_>, output: &Output) -> Result
             return Err(CliError::usage(option, message));
         }
     }
-    let matrices = [("--layer", !arguments.layer.is_empty()), ("--with", arguments.with.is_some())];
+    let matrices = [
+        ("--layer", !arguments.layer.is_empty()),
+        ("--with", arguments.with.is_some()),
+        ("--compression", arguments.compression.given()),
+    ];
     if let Some((option, _)) = matrices.into_iter().find(|(_, given)| *given) {
         let message = "expected nothing about matrices for a table; leave it out";
         return Err(CliError::usage(option, message));
@@ -238,7 +242,7 @@ fn of_experiment(
         join_ids: arguments.join_ids,
         obs_id_name: arguments.obs_id_name,
         var_id_name: arguments.var_id_name,
-        write: arguments.compression.options()?,
+        write: arguments.compression.options(format.container().unwrap_or_default())?,
     };
     let progress = output.spinner("writing", &target.to_string());
     let summary = match format {
@@ -276,7 +280,7 @@ fn of_file(
         layers: arguments.layer,
         elements,
         source: Some(told_of(&arguments.source)),
-        write: arguments.compression.options()?,
+        write: arguments.compression.options(format.container().unwrap_or_default())?,
     };
     let progress = output.spinner("writing", &target.to_string());
     let summary = match format {
@@ -299,6 +303,7 @@ fn only_x(arguments: &Arguments) -> Result<(), CliError> {
         ("--layer", arguments.layer.len() > 1),
         ("--with", arguments.with.is_some()),
         ("--join-ids", arguments.join_ids),
+        ("--compression", arguments.compression.given()),
         ("--obs-columns", arguments.obs_columns.is_some()),
         ("--var-columns", arguments.var_columns.is_some()),
     ];

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use vacuole_anndata::Chosen;
+use vacuole_anndata::write::Container;
 use vacuole_query::h5ad::{FileSliceOptions, sample_file, write_file_slice};
 use vacuole_query::{
     Choice, Sample, SampleOptions, SliceOptions, Source, Stratum, sample, write_slice,
@@ -158,7 +159,7 @@ impl Arguments {
             var: Choice::of_filter(self.var.as_deref()),
             obs_id_name: self.obs_id_name.clone(),
             var_id_name: self.var_id_name.clone(),
-            write: self.compression.options()?,
+            write: self.compression.options(Container::H5ad)?,
             ..SliceOptions::default()
         })
     }
@@ -168,7 +169,7 @@ impl Arguments {
             obs_only: Some(cells),
             var: Choice::of_filter(self.var.as_deref()),
             layers: self.layer.iter().cloned().collect(),
-            write: self.compression.options()?,
+            write: self.compression.options(Container::H5ad)?,
             ..FileSliceOptions::default()
         })
     }

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vacuole import _vacuole
 
@@ -32,6 +32,8 @@ def ingest(
     layer: str = "data",
     obs_id_name: str = "obs_id",
     var_id_name: str = "var_id",
+    same_ids: Literal["error", "keep-first", "suffix", "match"] = "error",
+    new_genes: Literal["add", "drop", "error"] = "add",
     use_raw: bool = False,
     keep_layers: Iterable[str] | None = None,
     drop_layers: Iterable[str] = (),
@@ -67,6 +69,8 @@ def ingest(
         "layer": layer,
         "obs_id_name": obs_id_name,
         "var_id_name": var_id_name,
+        "same_ids": same_ids,
+        "new_genes": new_genes,
         "use_raw": use_raw,
         "keep_layers": None if keep_layers is None else list(keep_layers),
         "drop_layers": list(drop_layers),

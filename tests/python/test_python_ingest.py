@@ -217,3 +217,29 @@ def test_values_and_warnings(package, inputs, tmp_path):
     with tiledbsoma.open(str(tmp_path / "store")) as experiment:
         donors = experiment.obs.read(column_names=["donor"]).concat().to_pandas()["donor"]
         assert set(donors) == {"D1", "D2", "D3"} and "logs" in experiment.ms["RNA"].X
+
+
+def test_choices(package, inputs, tmp_path):
+    """Cells and genes that are there, or not, by the policies of the command line."""
+    import anndata as ad
+    import tiledbsoma
+
+    paths = []
+    for number, genes in enumerate((slice(0, 40), slice(20, 60))):
+        adata = ad.read_h5ad(inputs[0])
+        adata.raw = None
+        paths.append(tmp_path / f"{number}.h5ad")
+        adata[:, genes].copy().write_h5ad(paths[-1])
+    store = tmp_path / "store"
+    package.ingest(store, paths[0])
+    with tiledbsoma.open(str(store)) as experiment:
+        cells, genes = experiment.obs.count, experiment.ms["RNA"].var.count
+    options = {"same_ids": "suffix"}
+    with pytest.raises(package.InvalidInputError, match="new-genes"):
+        package.ingest(store, paths[1], new_genes="error", **options)
+    with pytest.warns(UserWarning, match="left out"):
+        assert package.ingest(store, paths[1], new_genes="drop", **options)["appended"]
+    with tiledbsoma.open(str(store)) as experiment:
+        assert experiment.ms["RNA"].var.count == genes and experiment.obs.count == 2 * cells
+    with pytest.raises(package.UsageError, match="keep-first"):
+        package.ingest(store, inputs[1], same_ids="first")

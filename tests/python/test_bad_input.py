@@ -726,7 +726,7 @@ def test_wrong_usage(vacuole, tmp_path):
         done = Done(vacuole, *arguments, "--json")
         error = json.loads(done.stdout.splitlines()[-1])["error"]
         assert done.code == 2 and error["kind"] == "usage" and error["message"] and error["remedy"]
-    done = Done(vacuole, "query", tmp_path, "-o", tmp_path / "out.csv", "--json")
+    done = Done(vacuole, "query", tmp_path, "-o", tmp_path / "out.xlsx", "--json")
     assert done.error()["kind"] == "usage"
 
 

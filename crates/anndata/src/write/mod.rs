@@ -136,9 +136,12 @@ impl H5adWriter {
         root: &Group,
         temporary: Temporary,
     ) -> Result<Self> {
-        output.mark_group("", root, ("anndata", "0.1.0"))?;
         let (output, temporary) = (Arc::new(output), Some(temporary));
-        Ok(Self { file, output, temporary, elements: HashMap::new(), waiting: Vec::new() })
+        // First, so that where it fails the file is closed as any other that is not finished.
+        let writer =
+            Self { file, output, temporary, elements: HashMap::new(), waiting: Vec::new() };
+        writer.output.mark_group("", root, ("anndata", "0.1.0"))?;
+        Ok(writer)
     }
 
     /// Completes the file and gives it its name.

@@ -128,6 +128,17 @@ def test_as_it_was(vacuole, package, tmp_path):
     assert before.n_obs == cells == before.to_anndata().n_obs
 
 
+def test_a_dense_x(package, tmp_path):
+    """Which tiledbsoma's to_anndata refuses."""
+    x = np.arange(60, dtype="float32").reshape(12, 5)
+    x[3] = 0
+    store = str(tmp_path / "store")
+    tiledbsoma.io.from_anndata(store, ad.AnnData(x), "RNA", X_kind=tiledbsoma.DenseNDArray)
+    cells = package.AxisQuery(coords=(slice(2, 7),))
+    found = package.open(store).axis_query("RNA", obs_query=cells).to_anndata()
+    np.testing.assert_array_equal(found.X.toarray(), x[2:8])
+
+
 def test_errors(store, package, tmp_path):
     with pytest.raises(package.NotFoundError):
         package.open(tmp_path / "nowhere")

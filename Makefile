@@ -4,11 +4,12 @@ CARGO_TARGET_DIR ?= $(VACUOLE_CACHE)/target
 PYTHON ?= python3
 export VACUOLE_CACHE CARGO_TARGET_DIR
 
-.PHONY: help bench bench-long demo lint test
+.PHONY: help bench bench-long demo lint test test-long
 
 help:
 	@echo 'make demo   build the program, ingest 700 real cells, query them'
 	@echo 'make test   lint, then the tests in Rust and in Python (against tiledbsoma)'
+	@echo 'make test-long  random arrays, 1,000 that TileDB writes and 2,000 that we write, and stores of all older releases of tiledbsoma (an hour)'
 	@echo 'make lint   cargo fmt and clippy'
 	@echo 'make bench-long  a million cells, which needs 8 GB of disk and some minutes'
 	@echo 'make bench  beside tiledbsoma, SLAF, s5cmd and rclone: time, memory, bytes, requests (ARGS=--quick: the small file only)'
@@ -35,6 +36,14 @@ test: lint
 	VACUOLE_BIN="$(CARGO_TARGET_DIR)/debug/vacuole" \
 	VACUOLE_BIN_DIR="$(CARGO_TARGET_DIR)/debug" \
 	"$$python" -m pytest tests/python/test_inputs_*.py -q -n 2 --dist worksteal --max-worker-restart 200
+
+test-long:
+	cargo build --workspace --bins --examples --locked
+	python=$$($(PYTHON) .ci/python_env.py tests/python/requirements.txt) && \
+	VACUOLE_TEST_ARRAYS=1000 VACUOLE_TEST_RELEASES=all \
+	VACUOLE_BIN="$(CARGO_TARGET_DIR)/debug/vacuole" \
+	VACUOLE_BIN_DIR="$(CARGO_TARGET_DIR)/debug" \
+	"$$python" -m pytest tests/python/test_odd_arrays.py tests/python/test_our_arrays.py tests/python/test_old_releases.py -q -n 2 --dist worksteal
 
 bench:
 	cargo build --release -p vacuole --locked

@@ -1,9 +1,10 @@
 """Prints the path of a Python that has the packages of a requirements file, made the first time it is asked for.
 
-Usage: python_env.py REQUIREMENTS
+Usage: python_env.py REQUIREMENTS [PYTHON]
 
 The environment lies in the cache folder ($VACUOLE_CACHE), under a name made of a digest of the requirements, and
-is shared by all clones. `uv` makes it; where there is none, it is installed into the cache first.
+is shared by all clones. `uv` makes it; where there is none, it is installed into the cache first. PYTHON is the version that
+old packages want, as 3.11.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ def main() -> None:
     requirements = Path(sys.argv[1]).resolve()
     cache = cache_folder() / "python"
     cache.mkdir(parents=True, exist_ok=True)
-    wanted = f"{python_version()} {sys.version}\n".encode() + requirements.read_bytes()
+    version = python_version(sys.argv[2] if len(sys.argv) > 2 else None)
+    wanted = f"{version} {sys.version}\n".encode() + requirements.read_bytes()
     environment = cache / hashlib.sha256(wanted).hexdigest()[:16]
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         complete = environment / "complete"
         if not complete.exists():
-            make(environment, requirements, cache)
+            make(environment, requirements, cache, version)
             complete.touch()
     print(environment / "bin/python")
 
@@ -42,18 +44,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve() / "vacuole"
 
 
-def python_version() -> str:
+def python_version(asked: str | None) -> str:
     """This Python where it will do, else one that uv finds or fetches."""
+    if asked is not None and asked != f"{sys.version_info[0]}.{sys.version_info[1]}":
+        return asked
     if OLDEST <= sys.version_info[:2] < END:
         return sys.executable
     return f">={OLDEST[0]}.{OLDEST[1]},<{END[0]}.{END[1]}"
 
 
-def make(environment: Path, requirements: Path, cache: Path) -> None:
+def make(environment: Path, requirements: Path, cache: Path, version: str) -> None:
     print(f"making the Python environment of {requirements.name} in {environment}", file=sys.stderr)
     shutil.rmtree(environment, ignore_errors=True)
     uv = find_uv(cache)
-    run([uv, "venv", "--quiet", "--python", python_version(), environment])
+    run([uv, "venv", "--quiet", "--python", version, environment])
     run([uv, "pip", "install", "--quiet", "--python", environment / "bin/python", "-r", requirements])
 
 

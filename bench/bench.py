@@ -5,8 +5,8 @@
     make bench ARGS="--only ingest,scan --repeats 5 --out table.md"
 
 Each step is a process of its own and is repeated; the table has the median, and the ratio of the others' time to ours.
-Times of Python are without imports, and in brackets with them. Files are in the system's cache. Prints a table in
-Markdown.
+Times of Python are without imports, and in brackets with them. Files are in the system's cache, except where a row says
+cold. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -43,13 +43,19 @@ READS = {
     "cells": "read: 1,000 random cells, to AnnData",
     "obs_filter": "read: obs by a filter",
 }
-# Slices to AnnData in memory, by Vacuole's Python package and by tiledbsoma.
-SLICES = {
-    "tissue": "one tissue",
-    "cells": "1,000 random cells",
-    "narrow": "3 genes of some cells of one tissue",
-    "genes": "3 genes",
+# What is asked of a store of either, warm and cold: in Python, except where Vacuole has a command for it.
+QUESTIONS = {
+    "obs_filter": "obs by a filter",
+    "types": "one cell type x 100 genes, to AnnData",
+    "tissue": "one tissue, to AnnData",
+    "cells": "1,000 random cells, to AnnData",
+    "narrow": "3 genes of some cells of one tissue, to AnnData",
+    "genes": "3 genes, to AnnData",
+    "scan_sum": "all values, summed (`vacuole stats`)",
+    "export": "everything, to H5AD (`vacuole export`)",
 }
+# Of these SLAF has something alike.
+OF_SLAF = ["types", "cells", "genes"]
 STEPS = ["ingest", "stored", "memory", "many", "export", "query", "anndata", *READS, "s3"]
 # How H5AD files hold X, all of which must be ingested within the memory asked for.
 FORMS = ["csr", "csc", "dense"]
@@ -138,11 +144,16 @@ class Bench:
         return [self.binary, "--quiet", *arguments]
 
     def measure(
-        self, name: str, commands: dict[str, list], makes: Path | None = None, what: str | None = None
+        self,
+        name: str,
+        commands: dict[str, list],
+        makes: Path | None = None,
+        what: str | None = None,
+        cold: list[Path] | None = None,
     ) -> dict[str, Measured]:
         """Runs the commands in turns, each first in some, so that what else the machine does falls on all.
 
-        What fails is left out.
+        What is `cold` leaves the system's cache before each. What fails is left out.
         """
         runs: dict[str, list[Measured]] = {}
         # What the last step wrote is not written back at the expense of this one.
@@ -152,6 +163,8 @@ class Bench:
             for who, command in [*turns[turn % len(turns) :], *turns[: turn % len(turns)]]:
                 if makes:
                     remove(makes / (what or who))
+                for path in cold or []:
+                    forget(path)
                 print(f"{name}: {who}, {turn + 1} of {self.repeats}", file=sys.stderr)
                 try:
                     runs.setdefault(who, []).append(run(command))
@@ -183,7 +196,7 @@ class Bench:
             "vacuole": self.vacuole("ingest", ours, h5ad),
             "tiledbsoma": self.reference("ingest", h5ad, theirs),
         }
-        if self.wants("ingest", "stored"):
+        if self.wants("ingest", "stored", "anndata"):
             ingests["slaf"] = self.reference("ingest_slaf", h5ad, slaf)
         repeats, self.repeats = self.repeats, self.repeats if self.wants("ingest") else 1
         measured = self.measure("ingest", ingests, stores)
@@ -208,9 +221,11 @@ class Bench:
                 remove(stores / "bounded")
         if self.wants("many"):
             self.many(stores, h5ad, MANY[cells])
-        remove(slaf)
         if {"vacuole", "tiledbsoma"} - measured.keys():
             return
+        if self.wants("anndata"):
+            self.questions(ours, theirs, slaf if "slaf" in measured else None)
+        remove(slaf)
         out = self.folder / "out"
         out.mkdir(exist_ok=True)
         if self.wants("export"):
@@ -227,15 +242,6 @@ class Bench:
             }
             self.row("query: one tissue, to H5AD", self.measure("query", queries))
         remove(out)
-        if self.wants("anndata"):
-            for step, name in SLICES.items():
-                for made, store in (("", ours), (", a store of tiledbsoma", theirs)):
-                    commands = {
-                        "vacuole": self.in_python(step, store),
-                        "tiledbsoma": self.reference(step, theirs),
-                    }
-                    name_of_row = f"in Python: {name}, to AnnData{made}"
-                    self.row(name_of_row, self.measure(name_of_row, commands))
         for step, name in READS.items():
             if self.wants(step):
                 stores_read = {"vacuole": ours, "tiledbsoma": theirs}
@@ -243,6 +249,33 @@ class Bench:
                 self.row(name, self.measure(step, commands))
         if self.wants("s3"):
             self.far(ours, theirs, h5ad)
+
+    def questions(self, ours: Path, theirs: Path, slaf: Path | None) -> None:
+        """Each question of all stores, in turns; two rows, as Vacuole answers it of its own store and of the other."""
+        out = self.folder / "answers"
+        out.mkdir()
+        ask = {
+            "scan_sum": lambda store: self.vacuole("stats", store, "-o", out / "vacuole.csv"),
+            "export": lambda store: self.vacuole("export", store, out / "vacuole.h5ad"),
+        }
+        for step, name in QUESTIONS.items():
+            command = ask.get(step, lambda store, step=step: self.in_python(step, store))
+            more = (out / "tiledbsoma.h5ad", "none") if step == "export" else ()
+            commands = {
+                "vacuole": command(ours),
+                "vacuole, of theirs": command(theirs),
+                "tiledbsoma": self.reference(step, theirs, *more),
+            }
+            if slaf and step in OF_SLAF:
+                commands["slaf"] = self.reference(f"{step}_slaf", slaf)
+            for how, stores in (("warm", []), ("cold", [ours, theirs, *([slaf] if slaf else [])])):
+                found = self.measure(f"{name}, {how}", commands, cold=stores)
+                of_theirs = found.pop("vacuole, of theirs", None)
+                self.row(f"{name}, {how}", found)
+                if of_theirs and "tiledbsoma" in found:
+                    both = {"vacuole": of_theirs, "tiledbsoma": found["tiledbsoma"]}
+                    self.row(f"{name}, {how}, a store of tiledbsoma", both)
+        remove(out)
 
     def many(self, stores: Path, h5ad: Path, count: int) -> None:
         """Several files into one experiment, once: the reference takes minutes."""
@@ -327,7 +360,8 @@ class Bench:
         about = (
             f"Seconds (median of {self.repeats}) and peak memory; {os.cpu_count()} cores, {platform.machine()}. "
             "Ratio: of seconds or bytes, tiledbsoma to vacuole; in brackets with the imports of Python. "
-            "Rows named in Python: Vacuole's package and tiledbsoma, each its own store where nothing else is said. "
+            "Rows named warm or cold: Vacuole's package, or the command that is named, and tiledbsoma, each of its own store where "
+            "nothing else is said; cold: the files of the store are not in the system's cache. SLAF gives a table of values, no AnnData. "
             "Rows named read: tiledbsoma reads the store that either made. "
             f"Rows named files: once, tiledbsoma in two processes, of which the memory is that of the first. "
             f"Rows named S3: each request waits {s3.LATENCY * 1000:.0f} ms more; vacuole writes a file, tiledbsoma does not."
@@ -364,6 +398,15 @@ def renamed(h5ad: Path, number: int) -> Path:
         arguments = ["--like", h5ad, "--prefix", f"file{number}-"]
         subprocess.run([sys.executable, HERE / "make_h5ad.py", path, *arguments], check=True)
     return cached(path)
+
+
+def forget(folder: Path) -> None:
+    """Out of the system's cache, which takes no privileges; what is not written yet stays."""
+    os.sync()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def cached(path: Path) -> Path:

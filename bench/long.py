@@ -2,6 +2,7 @@
 
     make bench-long
     make bench-long ARGS="--files 4"
+    make bench-long ARGS="--slice"      only a slice of half of the cells, see large_slice.py
 
 The files are one file of 50,000 cells x 30,000 genes again and again, with other cell ids. Each number of files is
 ingested into a new experiment. Prints a table in Markdown, and draws a plot where told to.
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bench
+import large_slice
 import numpy as np
 
 CELLS, GENES, NONZEROS = 50_000, 30_000, 2_800
@@ -95,11 +97,15 @@ def main() -> None:
     parser.add_argument("--binary", type=Path, required=True, help="the program, built for release")
     parser.add_argument("--cache", type=Path, required=True, help="where inputs are kept, some 350 MB a file")
     parser.add_argument("--plot", type=Path, help="draw an SVG")
+    parser.add_argument("--slice", action="store_true", help="only write a slice larger than memory, and check it")
     arguments = parser.parse_args()
     cache = arguments.cache / "bench"
     cache.mkdir(parents=True, exist_ok=True)
     h5ad = bench.input_file(cache, CELLS, GENES, NONZEROS)
     files = [bench.renamed(h5ad, number) for number in range(arguments.files)]
+    if arguments.slice:
+        print(large_slice.measure(arguments.binary, cache, files))
+        return
     found = points(arguments.binary, cache, files)
     print(table(found))
     if arguments.plot:

@@ -19,6 +19,10 @@ warnings.filterwarnings("ignore")
 MODULE = "tiledbsoma"
 MEASUREMENT, LAYER = "RNA", "data"
 FILTER = "tissue == 'lung' and n_genes > 500"
+TYPE = "T cell"
+# Positions of genes, of which make_h5ad.py makes names and ids.
+FEW_GENES, MANY_GENES = [17, 1234, 9876], list(range(40, 10_000, 100))
+ID_OF_GENE = "ENSG{:011}"
 
 
 def ingest(h5ad: str, store: str):
@@ -57,6 +61,34 @@ def ingest_slaf(h5ad: str, store: str):
     return lambda: SLAFConverter().convert(h5ad, store)
 
 
+def of_slaf(store: str, read):
+    """SLAF's answers are tables of cells, genes and values."""
+    from slaf import SLAFArray
+
+    return lambda: read(SLAFArray(store))
+
+
+def genes_slaf(store: str):
+    return of_slaf(store, lambda array: array.get_gene_expression([ID_OF_GENE.format(n) for n in FEW_GENES]))
+
+
+def cells_slaf(store: str):
+    import numpy as np
+    from slaf import SLAFArray
+
+    count = SLAFArray(store).shape[0]
+    ids = np.sort(np.random.default_rng(7).choice(count, 1000, replace=False)).tolist()
+    return of_slaf(store, lambda array: array.get_submatrix(cell_selector=ids))
+
+
+def types_slaf(store: str):
+    def read(array):
+        cells = array.filter_cells(cell_type=TYPE)["cell_integer_id"].to_list()
+        return array.get_submatrix(cell_selector=cells, gene_selector=MANY_GENES)
+
+    return of_slaf(store, read)
+
+
 def export(store: str, h5ad: str, compression: str):
     import tiledbsoma.io
 
@@ -92,6 +124,16 @@ def scan(store: str):
     return of_experiment(store, read)
 
 
+def scan_sum(store: str):
+    import pyarrow.compute
+
+    def read(_, experiment):
+        tables = experiment.ms[MEASUREMENT].X[LAYER].read().tables()
+        return sum(pyarrow.compute.sum(table["soma_data"]).as_py() for table in tables)
+
+    return of_experiment(store, read)
+
+
 def selected(store: str, **axes):
     """The AnnData of a query, given the arguments of both axes."""
 
@@ -107,16 +149,21 @@ def tissue(store: str):
     return selected(store, obs_query={"value_filter": "tissue == 'lung'"})
 
 
+def named(genes: list[int]) -> dict:
+    return {"value_filter": f"feature_name in {[f'GENE{n}' for n in genes]}"}
+
+
 def narrow(store: str):
-    return selected(
-        store,
-        obs_query={"value_filter": "tissue == 'lung' and sex == 'female'"},
-        var_query={"value_filter": "feature_name in ['GENE17', 'GENE1234', 'GENE9876']"},
-    )
+    cells = {"value_filter": "tissue == 'lung' and sex == 'female'"}
+    return selected(store, obs_query=cells, var_query=named(FEW_GENES))
 
 
 def genes(store: str):
-    return selected(store, var_query={"value_filter": "feature_name in ['GENE17', 'GENE1234', 'GENE9876']"})
+    return selected(store, var_query=named(FEW_GENES))
+
+
+def types(store: str):
+    return selected(store, obs_query={"value_filter": f"cell_type == '{TYPE}'"}, var_query=named(MANY_GENES))
 
 
 def cells(store: str):
@@ -145,7 +192,13 @@ def count(store: str):
 
 
 def obs_filter(store: str):
-    return of_experiment(store, lambda _, experiment: experiment.obs.read(value_filter=FILTER).concat())
+    def read(module, experiment):
+        if MODULE == "tiledbsoma":
+            return experiment.obs.read(value_filter=FILTER).concat()
+        with experiment.axis_query(MEASUREMENT, obs_query=module.AxisQuery(value_filter=FILTER)) as query:
+            return query.obs().concat()
+
+    return of_experiment(store, read)
 
 
 def query(store: str, h5ad: str):
@@ -153,7 +206,10 @@ def query(store: str, h5ad: str):
     return lambda: read().write_h5ad(h5ad, compression="gzip")
 
 
-STEPS = [ingest, ingest_many, ingest_slaf, export, scan, tissue, narrow, genes, cells, count, obs_filter, query]
+STEPS = [
+    *(ingest, ingest_many, ingest_slaf, export, scan, scan_sum, tissue, narrow, genes, types, cells, count, obs_filter, query),
+    *(genes_slaf, cells_slaf, types_slaf),
+]
 
 
 if __name__ == "__main__":

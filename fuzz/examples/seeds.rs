@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vacuole_fuzz::schema;
+use vacuole_fuzzed::schema;
 use vacuole_tiledb::bytes::{put_lp32, put_lp64, put_u64s};
 use vacuole_tiledb::filter::{CellShape, Filter, FilterPipeline};
 use vacuole_tiledb::fragment::{FieldData, Footer, FragmentWriter, encode_dense_tile, encode_tile};

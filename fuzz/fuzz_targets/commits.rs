@@ -1,27 +1,4 @@
 //! Listings of `__commits`: pieces are names and contents by turns.
 #![no_main]
 
-use std::collections::BTreeMap;
-
-use libfuzzer_sys::fuzz_target;
-use vacuole_tiledb::{Commits, consolidated_commits, needs_contents};
-
-fuzz_target!(|data: &[u8]| {
-    let mut names = Vec::new();
-    let mut contents = BTreeMap::new();
-    let mut pieces = vacuole_fuzz::pieces(data);
-    while let Some(name) = pieces.next() {
-        let name = String::from_utf8_lossy(name).into_owned();
-        if needs_contents(&name) {
-            contents.insert(name.clone(), pieces.next().unwrap_or_default().to_vec());
-        }
-        names.push(name);
-    }
-    let resolve = |at| Commits::resolve(names.iter().map(String::as_str), &contents, at);
-    let _ = resolve(10);
-    let Ok(commits) = resolve(u64::MAX) else { return };
-    // Its fragments, committed at once, are the same fragments.
-    let file = ("c.con".to_owned(), consolidated_commits(&commits.fragments));
-    let again = Commits::resolve([], &BTreeMap::from([file]), u64::MAX);
-    assert_eq!(again.map(|again| again.fragments), Ok(commits.fragments));
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| vacuole_fuzzed::commits::run(data));

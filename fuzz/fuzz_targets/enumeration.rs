@@ -1,17 +1,4 @@
 //! Enumerations. What is read is written and read again.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use vacuole_tiledb::schema::Enumeration;
-
-fuzz_target!(|data: &[u8]| {
-    vacuole_fuzz::both(data, |bytes| {
-        let Ok(enumeration) = Enumeration::read(bytes) else { return };
-        for index in 0..enumeration.len() {
-            assert!(enumeration.value(index).is_some());
-        }
-        assert!(enumeration.value(enumeration.len()).is_none());
-        let written = enumeration.write().map(|bytes| Enumeration::read(&bytes));
-        assert_eq!(written, Ok(Ok(enumeration)));
-    });
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| vacuole_fuzzed::enumeration::run(data));

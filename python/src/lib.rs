@@ -12,6 +12,11 @@ use vacuole_ingest::{
     Error, IngestOptions, IngestSummary, InputFile, PlanUri, Progress, Resources, Shard,
 };
 
+/// glibc's gives large blocks back to the system at once, and the next tile pays for fresh ones. Python's own memory is
+/// not touched.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The process that has used this library first. A process forked from it has none of its threads, and would wait for
 /// them for ever.
 static FIRST: AtomicU32 = AtomicU32::new(0);

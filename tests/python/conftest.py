@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -85,6 +86,13 @@ def package():
     except ImportError:
         pytest.fail("no package vacuole: PYTHONPATH=$(python3 .ci/python_package.py), as `make test` has it")
     return vacuole
+
+
+@pytest.fixture(scope="session")
+def tiledb_python() -> str:
+    """A Python that has tiledb-py, whose libtiledb is another than tiledbsoma's."""
+    make = [sys.executable, REPOSITORY / ".ci/python_env.py", Path(__file__).with_name("requirements-tiledb.txt")]
+    return subprocess.run(make, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 @pytest.fixture(scope="session")

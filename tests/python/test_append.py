@@ -21,7 +21,7 @@ import tiledbsoma.io
 from kills import check_same_files, interrupted
 from seaweed import BUCKET
 from soma_equal import differences, slice_differences
-from test_many import CODES, ingest, pair, raw, reference, set_obs, small
+from test_many import ingest, pair, raw, reference, set_obs, small
 
 
 def reference_appends(uri: Path | str, paths: list[Path], context=None) -> None:

@@ -3,7 +3,6 @@
 import anndata as ad
 import corpus
 import h5py
-import h5py
 import hdf5plugin  # noqa: F401: h5py reads zstd with it
 import pandas as pd
 import pytest

@@ -123,7 +123,7 @@ def test_memory_of_ids(vacuole, tmp_path):
     lists = {1: tmp_path / "one.tsv", count: tmp_path / "all.tsv"}
     peaks = {}
     for number, listed in lists.items():
-        listed.write_text("".join(f"0.h5ad\n" for _ in range(number)))
+        listed.write_text("".join("0.h5ad\n" for _ in range(number)))
         arguments = [str(vacuole.path), "ingest", str(tmp_path / "none"), "--in-list", str(listed)]
         command = [*arguments, "--allow-ambiguous-ids", "--dry-run", "--jobs", "1"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

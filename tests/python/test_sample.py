@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import subprocess
 from fractions import Fraction
 
 import anndata as ad
@@ -119,6 +121,78 @@ def test_what_is_written(source, real, vacuole, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5ad", "query.h5ad"]
 
 
+DRAWN = ("--seed", "3", "--stratify", "bulk_labels", "--obs", "n_genes > 700")
+
+
+@pytest.mark.parametrize("ending", ["h5ad", "zarr", "mtx"])
+def test_slices_of_every_form(source, real, vacuole, tmp_path, ending):
+    """What `query` writes of these cells, which says how they were drawn."""
+    drawn = sample(vacuole, source, 40, *DRAWN)
+    (tmp_path / "ids").write_text("\n".join(drawn["obs_ids"]))
+    options = ["--var", "highly_variable == True"]
+    if ending != "mtx":
+        options += ["--with", "obsm/X_umap", "--obs-columns", "louvain,n_genes", "--compression", "gzip"]
+    ours, theirs = tmp_path / f"ours.{ending}", tmp_path / f"theirs.{ending}"
+    said = sample(vacuole, source, 40, *DRAWN, *options, "-o", ours)
+    vacuole("query", source, "--obs-ids-file", tmp_path / "ids", *options, "-o", theirs)
+    genes = int(real.var["highly_variable"].sum())
+    assert (said["n"], said["n_var"], said["strata"]) == (40, genes, drawn["strata"]) and said["nnz"] > 0
+    if ending == "mtx":
+        for path in sorted(theirs.iterdir()):
+            assert gzip.decompress((ours / path.name).read_bytes()) == gzip.decompress(path.read_bytes())
+        return
+    read = {"h5ad": ad.read_h5ad, "zarr": ad.read_zarr}[ending]
+    found, expected = read(ours), read(theirs)
+    said = found.uns.pop("vacuole")
+    expected.uns.pop("vacuole")
+    for adata, path in ((found, "ours"), (expected, "theirs")):
+        adata.write_h5ad(tmp_path / f"{path}-again.h5ad")
+    same_anndata(tmp_path / "theirs-again.h5ad", tmp_path / "ours-again.h5ad")
+    assert list(found.obs_names) == drawn["obs_ids"] and list(found.obs.columns) == ["louvain", "n_genes"]
+    assert list(found.obsm) == ["X_umap"]
+    assert (said["sample_n"], said["sample_seed"], said["sample_stratify"]) == (40, "3", "bulk_labels")
+    assert said["obs_filter"] == "n_genes > 700" and said["uri"] == str(source) and "obs_join_ids" not in said
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "arrow", "parquet", "-"])
+def test_tables_of_every_form(source, vacuole, tmp_path, ending):
+    drawn = sample(vacuole, source, 40, *DRAWN)
+    (tmp_path / "ids").write_text("\n".join(drawn["obs_ids"]))
+    ids = ["--obs-ids-file", tmp_path / "ids"]
+    columns = ["--obs-columns", "n_genes,bulk_labels"]
+    if ending == "-":
+        ours = vacuole("sample", source, "-n", 40, *DRAWN, *columns, "-o", "-").stdout
+        assert ours == vacuole("query", source, *ids, *columns, "-o", "-").stdout and len(ours.splitlines()) == 41
+        return
+    ours, theirs = tmp_path / f"ours.{ending}", tmp_path / f"theirs.{ending}"
+    said = sample(vacuole, source, 40, *DRAWN, *columns, "-o", ours)
+    vacuole("query", source, *ids, *columns, "-o", theirs)
+    assert (said["n"], said["columns"]) == (40, 2) and "obs_ids" not in said
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_drawn_from_some_cells(source, real, vacuole, tmp_path):
+    """From those that have one of some ids, by a file or on stdin, and from join ids; all that is given has to hold."""
+    some = list(real.obs_names[::7])
+    (tmp_path / "ids").write_text("\n".join(some))
+    found = sample(vacuole, source, 20, "--obs-ids-file", tmp_path / "ids")
+    assert found["of"] == len(some) and set(found["obs_ids"]) <= set(some)
+    command = [str(vacuole.path), "sample", str(source), "-n", "20", "--obs-ids-file", "-", "--json", "-o"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "out.csv")], input="\n".join(some), capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["of"] == len(some)
+    assert set(pd.read_csv(tmp_path / "out.csv").iloc[:, 0]) == set(found["obs_ids"])
+    few = sample(vacuole, source, 5, "--obs-ids-file", tmp_path / "ids", "--obs", "n_genes > 900")
+    assert few["of"] == int((real.obs.loc[some, "n_genes"] > 900).sum())
+    done = vacuole.run("sample", source, "-n", "1", "--obs-ids", "nobody")
+    assert done.returncode == 3 and "nobody" in done.stderr
+    if str(source).endswith(".h5ad"):
+        assert vacuole.run("sample", source, "-n", "1", "--obs-join-ids", "1:9").returncode == 2
+    else:
+        assert set(sample(vacuole, source, 9, "--obs-join-ids", "1:9")["join_ids"]) == set(range(1, 10))
+
+
 def made(tmp_path, vacuole):
     rng = np.random.default_rng(2)
     cells = 90
@@ -167,13 +241,17 @@ def test_nothing_and_too_much(vacuole, tmp_path):
             (["-n", "1", "--obs", "number > 100"], 5, ["found 0"]),
             (["-n", "1", "--stratify", "nobody"], 3, ["'nobody'", "ordered"]),
             (["-n", "-1"], 2, ["-1"]),
-            (["-n", "1", "-o", tmp_path / "out.csv"], 2, [".h5ad"]),
+            (["-n", "1", "-o", tmp_path / "out.xlsx"], 2, [".h5ad", ".csv"]),
+            (["-n", "1", "--format", "csv"], 2, ["--output"]),
+            (["-n", "1", "--var-ids", "g1"], 2, ["--var-ids", "--output"]),
+            (["-n", "1", "--var", "x == 1", "-o", tmp_path / "out.csv"], 2, ["--var"]),
+            (["-n", "1", "--layer", "data", "-o", tmp_path / "out.csv"], 2, ["--layer"]),
             (["-n", "1", "--var", "x == 1"], 2, ["--output"]),
         ):
             done = vacuole.run("sample", source, *options)
             assert done.returncode == code, (options, done.stderr)
             assert all(text in done.stderr for text in mentioned), (options, done.stderr)
-    assert not (tmp_path / "out.csv").exists()
+    assert not list(tmp_path.glob("out.*"))
 
 
 def test_an_append_keeps_the_sample(vacuole, tmp_path):

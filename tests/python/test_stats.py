@@ -78,6 +78,10 @@ def check(vacuole, source, x, ids, options=(), ddof=0) -> None:
         assert found["rows"] == len(rows) and [row[key] for row in rows] == list(ids[axis]), per
         for place, row in enumerate(rows):
             same(row, of(values[:, place] if axis else values[place], ddof), (per, ids[axis][place]))
+    found = stats(vacuole, source, "--per", "layer", *options)
+    assert (found["n_obs"], found["n_var"]) == values.shape and found["rows"] == 1
+    [row] = found["statistics"]
+    same(row, of(values.ravel(), ddof), "layer")
 
 
 def check_groups(vacuole, source, x, ids, column: str, labels, expected_groups, options=()) -> None:

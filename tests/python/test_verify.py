@@ -1,13 +1,17 @@
 """`verify` finds damage in any file that we wrote, and says what it cannot judge."""
 
+import json
 import shutil
+import time
 from pathlib import Path
 
 import corpus
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+import tiledbsoma
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +123,71 @@ def test_real_cells(inputs, vacuole, tmp_path):
 def test_says_what_has_no_checksums(inputs, vacuole):
     done = vacuole.run("verify", inputs.reference("pbmc68k_reduced"))
     assert "not checksummed" in done.stdout + done.stderr
+
+
+def verdict(vacuole, store, code: int) -> dict:
+    done = vacuole.run("verify", store, "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.JSONDecoder().raw_decode(done.stdout)[0]
+
+
+def test_values_without_a_row_and_rows_without_values(store, vacuole, tmp_path):
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    report = verdict(vacuole, copy, 0)
+    # The layer without values is told of, and no fault.
+    assert [note["object"] for note in report["notes"]] == [f"{copy}/ms/RNA/X/empty"]
+    with tiledbsoma.open(f"{copy}/ms/RNA/X/data", "d") as x:
+        x.delete_cells((slice(5, 5),))
+    notes = verdict(vacuole, copy, 0)["notes"]
+    told = next(note for note in notes if note["object"].endswith("X/data"))
+    assert "1 of 21 rows of obs" in told["message"] and "join id 5" in told["message"]
+    time.sleep(0.01)
+    with tiledbsoma.open(f"{copy}/obs", "d") as obs:
+        obs.delete_cells((slice(7, 7),))
+    faults = verdict(vacuole, copy, 6)["faults"]
+    objects = {fault["object"].removeprefix(f"{copy}/ms/RNA/") for fault in faults}
+    assert {"X/data", "obsm/X_pca"} <= objects, faults
+    fault = next(fault for fault in faults if fault["object"].endswith("X/data"))
+    assert fault["field"] == "soma_dim_0" and "the first 7" in fault["message"] and fault["remedy"]
+
+
+def test_join_ids_that_are_there_twice(store, vacuole, tmp_path):
+    """In a data frame whose index is another column."""
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy)
+    schema = pa.schema([("word", pa.large_string()), ("soma_joinid", pa.int64())])
+    rows = pa.table({"word": ["a", "b", "c"], "soma_joinid": [0, 1, 1]}, schema=schema)
+    with tiledbsoma.open(str(copy), "w") as experiment:
+        ms = experiment.ms.add_new_collection("words", tiledbsoma.Measurement)
+        with ms.add_new_dataframe("var", schema=schema, index_column_names=["word"], domain=[None]) as var:
+            var.write(rows)
+    faults = verdict(vacuole, copy, 6)["faults"]
+    assert len(faults) == 1 and faults[0]["object"].endswith("ms/words/var"), faults
+    assert faults[0]["field"] == "soma_joinid" and "the first 1" in faults[0]["message"]
+
+
+def test_members_that_are_lost(store, vacuole, tmp_path):
+    """What no group names is told; an experiment without obs is none."""
+    for lost, code in (("ms/RNA/__group", 6), ("__group", 6)):
+        copy = tmp_path / lost.replace("/", "-")
+        shutil.copytree(store, copy)
+        shutil.rmtree(copy / "__vacuole")
+        shutil.rmtree(copy / lost)
+        done = vacuole.run("verify", copy, "--json")
+        assert done.returncode != 0, lost
+    copy = tmp_path / "removed"
+    shutil.copytree(store, copy)
+    with tiledbsoma.open(f"{copy}/ms/RNA/X", "w") as x:
+        del x["empty"]
+    notes = verdict(vacuole, copy, 0)["notes"]
+    assert any(note["object"].endswith("X/empty") and "removed" in note["message"] for note in notes)
+
+
+def test_a_commit_without_its_fragment(inputs, vacuole, tmp_path):
+    copy = tmp_path / "store"
+    shutil.copytree(inputs.reference("pbmc68k_reduced"), copy)
+    fragment = next((copy / "obs/__fragments").iterdir())
+    shutil.rmtree(fragment)
+    faults = verdict(vacuole, copy, 6)["faults"]
+    assert any(fault.get("fragment") == fragment.name and "is committed" in fault["message"] for fault in faults)

@@ -9,6 +9,7 @@ mod container;
 mod error;
 mod grid;
 mod hdf5;
+mod memory;
 pub mod model;
 pub mod mtx;
 mod read;

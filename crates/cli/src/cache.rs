@@ -10,7 +10,7 @@ use crate::output::Output;
 use crate::{folders, settings, size};
 
 /// The least that a cache may have, in bytes: a block and the answers that lead to it.
-pub(crate) const LEAST: u64 = 1 << 20;
+pub const LEAST: u64 = 1 << 20;
 
 /// What it has where nobody has said anything, in bytes.
 const USUAL: u64 = 10 << 30;
@@ -18,9 +18,10 @@ const USUAL: u64 = 10 << 30;
 /// Names the folder, before the file of settings does.
 const FOLDER: &str = "VACUOLE_CACHE_DIR";
 
+/// The options about the cache.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Keep what is read from buckets on this machine, and read it again from there
     #[arg(long, global = true, overrides_with = "no_cache")]
     cache: bool,
@@ -37,7 +38,7 @@ fn cache_size(text: &str) -> Result<u64, String> {
 }
 
 /// Turns the cache on where the command line, or else the user's file, says so.
-pub(crate) fn configure(arguments: &Arguments, output: Output) -> Result<(), CliError> {
+pub fn configure(arguments: &Arguments, output: Output) -> Result<(), CliError> {
     let settings = settings::read()?;
     let enabled = match (arguments.cache, arguments.no_cache) {
         (true, _) => true,

@@ -1,6 +1,20 @@
 //! Errors as exit codes and JSON.
 
-pub(crate) use vacuole_explain::{Explained as CliError, Kind};
+/// An error, and its kind, as the command line tells them.
+pub use vacuole_explain::{Explained as CliError, Kind};
+
+/// Refuses an option that only experiments have.
+///
+/// # Errors
+/// A usage error where it was given.
+pub fn experiments_only(option: &str, given: bool) -> Result<(), CliError> {
+    if !given {
+        return Ok(());
+    }
+    let message =
+        "expected an experiment with this option, found an H5AD file; leave the option out";
+    Err(CliError::usage(option, message))
+}
 
 #[cfg(test)]
 mod tests {

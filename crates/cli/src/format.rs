@@ -9,7 +9,7 @@ use crate::error::CliError;
 
 /// A form of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// An H5AD file
     H5ad,
     /// An AnnData in a Zarr store, a folder
@@ -44,7 +44,7 @@ const ENDINGS: [(&str, Format); 10] = [
 
 impl Format {
     /// The form that is asked for, or else that of a file with this name, where it is one of those that are `taken`.
-    pub(crate) fn of(
+    pub fn of(
         name: &Path,
         asked: Option<Self>,
         taken: impl Fn(Self) -> bool,
@@ -69,12 +69,12 @@ impl Format {
     }
 
     /// Whether it is a folder of files.
-    pub(crate) fn is_folder(self) -> bool {
+    pub fn is_folder(self) -> bool {
         matches!(self, Self::Zarr | Self::Mtx)
     }
 
     /// What an AnnData is written as; none for other forms.
-    pub(crate) fn container(self) -> Option<Container> {
+    pub fn container(self) -> Option<Container> {
         match self {
             Self::H5ad => Some(Container::H5ad),
             Self::Zarr => Some(Container::Zarr),
@@ -83,7 +83,7 @@ impl Format {
     }
 
     /// The form of a table; none for those that hold matrices.
-    pub(crate) fn table(self) -> Option<TableFormat> {
+    pub fn table(self) -> Option<TableFormat> {
         match self {
             Self::H5ad | Self::Zarr | Self::Mtx => None,
             Self::Csv => Some(TableFormat::Csv),

@@ -4,8 +4,9 @@ use vacuole_store::S3Options;
 
 use crate::error::CliError;
 
+/// The options about buckets.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Send requests to S3, gs:// and az:// without credentials, as public buckets allow
     #[arg(long, global = true)]
     no_sign_request: bool,
@@ -15,7 +16,7 @@ pub(crate) struct Arguments {
 }
 
 /// Sets what all buckets are reached with.
-pub(crate) fn configure(arguments: &Arguments) -> Result<(), CliError> {
+pub fn configure(arguments: &Arguments) -> Result<(), CliError> {
     let mut options = S3Options::default();
     for setting in &arguments.config {
         let Some((name, value)) = setting.split_once('=') else {

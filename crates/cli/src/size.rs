@@ -3,7 +3,7 @@
 use crate::output::bytes;
 
 /// A number of bytes, as `256MiB` or `10 GiB`, of which there have to be `least`.
-pub(crate) fn at_least(least: u64, text: &str) -> Result<u64, String> {
+pub fn at_least(least: u64, text: &str) -> Result<u64, String> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
     let unit =
         units.iter().find_map(|&(unit, bits)| Some((text.strip_suffix(unit)?, 1u64 << bits)));

@@ -4,9 +4,11 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use vacuole_anndata::write::TemporaryFolder;
-use vacuole_store::{Store, Uri};
+use vacuole_store::{Store, Uri, join};
 
 use crate::error::CliError;
 
@@ -15,19 +17,19 @@ const BUFFER: usize = 1 << 20;
 
 /// Where a file or a folder goes.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub struct Target {
     name: PathBuf,
     /// Where it is written.
     path: PathBuf,
     /// The folder and the name of the object that it becomes.
     object: Option<(Uri, String)>,
-    /// What a folder on its way to a bucket is in; removed in the end.
-    holder: Option<TemporaryFolder>,
+    /// What is on its way to a bucket is in it; removed in the end, and where the program is interrupted.
+    _holder: Option<TemporaryFolder>,
 }
 
 impl Target {
     /// Looks where a file of this name is.
-    pub(crate) fn new(name: &Path) -> Result<Self, CliError> {
+    pub fn new(name: &Path) -> Result<Self, CliError> {
         // Not every path is a text.
         let uri = match name.to_str() {
             Some(text) => Uri::parse(text).map_err(vacuole_soma::Error::from)?,
@@ -36,27 +38,29 @@ impl Target {
         uri.check_writable().map_err(vacuole_soma::Error::from)?;
         let name = name.to_owned();
         Ok(match (uri.as_object(), uri) {
-            (None, Uri::Local(path)) => Self { name, path, object: None, holder: None },
-            (None, _) => Self { path: name.clone(), name, object: None, holder: None },
+            (None, Uri::Local(path)) => Self { name, path, object: None, _holder: None },
+            (None, _) => Self { path: name.clone(), name, object: None, _holder: None },
             (Some((_, object)), _) if object.is_empty() => {
                 let message = "expected the name of an object, found that of a bucket; add a name";
                 return Err(CliError::usage(name.display(), message));
             }
             (Some((folder, object)), _) => {
                 let unique = uuid::Uuid::new_v4().simple();
-                let path = std::env::temp_dir().join(format!("vacuole-{unique}"));
-                Self { name, path, object: Some((folder, object)), holder: None }
+                let place = std::env::temp_dir().join(format!("vacuole-{unique}"));
+                let holder = TemporaryFolder::beside(&place)?;
+                let path = holder.path().join("out");
+                Self { name, path, object: Some((folder, object)), _holder: Some(holder) }
             }
         })
     }
 
     /// Looks where a folder of this name is, in which nothing may be.
-    pub(crate) fn new_folder(name: &Path) -> Result<Self, CliError> {
-        let mut target = Self::new(name)?;
+    pub fn new_folder(name: &Path) -> Result<Self, CliError> {
+        let target = Self::new(name)?;
         let taken = match &target.object {
             Some((folder, object)) => {
                 let store = vacuole_store::open(folder).map_err(vacuole_soma::Error::from)?;
-                !store.list(object).map_err(vacuole_soma::Error::from)?.is_empty()
+                holds_anything(&*store, object).map_err(vacuole_soma::Error::from)?
             }
             None => match fs::symlink_metadata(&target.path) {
                 Ok(_) => {
@@ -69,24 +73,19 @@ impl Target {
             let message = "expected a new name, or that of an empty folder, found something of this name; remove it, or choose another name";
             return Err(CliError::already_exists(name.display(), message));
         }
-        if target.object.is_some() {
-            let holder = TemporaryFolder::beside(&target.path)?;
-            target.path = holder.path().join("out");
-            target.holder = Some(holder);
-        }
         Ok(target)
     }
 
     /// Where to write it.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Puts what was written where it belongs.
-    pub(crate) fn finish(&self) -> Result<(), CliError> {
+    pub fn finish(&self) -> Result<(), CliError> {
         let Some((folder, object)) = &self.object else { return Ok(()) };
         let store = vacuole_store::open(folder).map_err(vacuole_soma::Error::from)?;
-        if self.holder.is_none() {
+        if self.path.is_file() {
             let mut file = File::open(&self.path).map_err(|error| self.failed(error))?;
             // Nameless, it is gone whatever happens.
             fs::remove_file(&self.path).map_err(|error| self.failed(error))?;
@@ -96,10 +95,13 @@ impl Target {
         files_below(&self.path, "", &mut files).map_err(|error| self.failed(error))?;
         // Readers begin with the files at the top: those come last.
         files.sort_by_key(|name| (std::cmp::Reverse(name.matches('/').count()), name.clone()));
+        let begun = Unfinished::begin(&store, object);
         for name in files {
+            let _on_its_way = begun.one_more();
             let mut file = File::open(self.path.join(&name)).map_err(|error| self.failed(error))?;
             self.upload(&*store, &mut file, &format!("{object}/{name}"))?;
         }
+        begun.finish();
         Ok(())
     }
 
@@ -119,6 +121,82 @@ impl Target {
         let path = self.path.display().to_string();
         CliError::from(vacuole_ingest::Error::Input { path, source: error })
     }
+}
+
+/// The folder of a bucket that is being written, in which nothing was before.
+static UNFINISHED: Mutex<Option<(Arc<dyn Store>, String)>> = Mutex::new(None);
+
+fn unfinished() -> MutexGuard<'static, Option<(Arc<dyn Store>, String)>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held while a file of it is on its way.
+static ON_ITS_WAY: Mutex<()> = Mutex::new(());
+
+/// How often it is looked whether a file has come, and with what in between.
+const LOOKED: u32 = 25;
+const IN_BETWEEN: Duration = Duration::from_millis(20);
+
+/// Removes what has come into a bucket of a folder that is not complete, for a program that is about to end: the same command
+/// would be refused. From then on nothing more is put into it.
+pub(crate) fn abandon_unfinished_folder() {
+    let Some((store, object)) = unfinished().clone() else { return };
+    // A file that has been sent comes even if nobody waits for it; one that takes long will be cut off.
+    for _ in 0..LOOKED {
+        if let Ok(none) = ON_ITS_WAY.try_lock() {
+            std::mem::forget(none);
+            break;
+        }
+        std::thread::sleep(IN_BETWEEN);
+    }
+    if unfinished().is_some() {
+        let _ = store.remove_folder(&object);
+    }
+}
+
+/// A folder of a bucket that is being written; removed where it is dropped before it is finished.
+struct Unfinished;
+
+impl Unfinished {
+    fn begin(store: &Arc<dyn Store>, object: &str) -> Self {
+        *unfinished() = Some((Arc::clone(store), object.to_owned()));
+        Self
+    }
+
+    /// While a file is on its way; waits for the end where the program is about to.
+    fn one_more(&self) -> MutexGuard<'static, ()> {
+        ON_ITS_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish(self) {
+        *unfinished() = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let folder = unfinished().clone();
+        if let Some((store, object)) = folder {
+            // The error that has ended it says more than another one.
+            let _ = store.remove_folder(&object);
+            *unfinished() = None;
+        }
+    }
+}
+
+/// Whether there is an object below a folder: some servers list folders from which all objects have gone.
+fn holds_anything(store: &dyn Store, folder: &str) -> vacuole_store::Result<bool> {
+    let (folders, files): (Vec<_>, Vec<_>) =
+        store.list(folder)?.into_iter().partition(|entry| entry.is_folder);
+    if !files.is_empty() {
+        return Ok(true);
+    }
+    for inner in folders {
+        if holds_anything(store, &join(folder, &inner.name))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The names of all files below a folder, with `/` between those of folders.

@@ -108,7 +108,7 @@ impl Kind {
             Self::Unsupported => "write it in a form that is read, for H5AD with a current anndata",
             Self::Conflict => "wait until the other writer is done, and run the command again",
             Self::Permission => "allow the user to write there, or choose another place",
-            Self::NoSpace => "make room, and run the same command again: it goes on where it was",
+            Self::NoSpace => "make room, and run the same command again",
             Self::NotChecksummed => "ingest the data with vacuole to have them checksummed",
             Self::TooLarge => "write it in smaller chunks, or check that it is what it seems to be",
             Self::Interrupted => "run the same command to go on",
@@ -121,6 +121,12 @@ const NEITHER: &str = "give the folder of an experiment, or an H5AD file";
 
 /// The remedy where the input is something else.
 const NO_H5AD: &str = "give the path of an H5AD file";
+
+/// The remedy where a file was not there any more that was there when its array was opened.
+const VANISHED: &str = "run the command again, as somebody has vacuumed the array meanwhile; if it fails again, `vacuole verify` tells what is missing";
+
+/// The folders of an array whose files go when it is vacuumed.
+const VACUUMED: [&str; 3] = ["/__fragments/", "/__commits/", "/__meta/"];
 
 /// An error as users are told it.
 #[derive(Debug)]
@@ -170,6 +176,11 @@ impl Explained {
     /// A wrong command line.
     pub fn usage(object: impl fmt::Display, message: impl fmt::Display) -> Self {
         Self::new(Kind::Usage, &message.to_string()).about(object)
+    }
+
+    /// Something that is asked for, and is wrong.
+    pub fn invalid_input(object: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self::new(Kind::InvalidInput, &message.to_string()).about(object)
     }
 
     /// Something else that is there.
@@ -226,6 +237,7 @@ impl From<vacuole_soma::Error> for Explained {
         use vacuole_soma::Error;
         let kind = match (&error, error.kind()) {
             (Error::Store(store), SomaKind::Store) => store_kind(store),
+            (Error::Store(store), SomaKind::NotFound) if has_vanished(store) => Kind::Conflict,
             (_, SomaKind::NotFound) => Kind::NotFound,
             (_, SomaKind::AlreadyExists) => Kind::AlreadyExists,
             (_, SomaKind::Corrupt | SomaKind::Checksum) => Kind::Corrupt,
@@ -251,6 +263,9 @@ impl From<vacuole_soma::Error> for Explained {
                     {
                         told.with_remedy("give the folder of an experiment")
                     }
+                    (Error::Store(_), Kind::Conflict) if told.remedy == kind.remedy() => {
+                        told.with_remedy(VANISHED)
+                    }
                     (Error::Store(_), Kind::InvalidInput) if told.remedy == kind.remedy() => {
                         told.with_remedy("choose another place")
                     }
@@ -263,6 +278,12 @@ impl From<vacuole_soma::Error> for Explained {
         };
         told.caused_by(&error)
     }
+}
+
+/// Whether this is about a file whose name was found in its array.
+fn has_vanished(error: &vacuole_store::Error) -> bool {
+    error.kind() == vacuole_store::ErrorKind::NotFound
+        && VACUUMED.iter().any(|folder| error.object().contains(folder))
 }
 
 fn store_kind(error: &vacuole_store::Error) -> Kind {
@@ -404,5 +425,17 @@ mod tests {
         );
         let told = Explained::corrupt("atlas", "2 faults");
         assert!(told.to_string().starts_with("atlas: 2 faults; take another copy"));
+    }
+
+    #[test]
+    fn a_file_that_vanishes_is_no_wrong_name() {
+        let missing = |object: &str| {
+            let kind = vacuole_store::ErrorKind::NotFound;
+            let error = vacuole_store::Error::new(kind, object, "cannot be read");
+            Explained::from(vacuole_soma::Error::from(error))
+        };
+        let told = missing("s3://b/atlas/obs/__fragments/__1_1_a_22/d0.tdb");
+        assert_eq!((told.kind, told.remedy.as_str()), (Kind::Conflict, VANISHED));
+        assert_eq!(missing("atlas/obs").kind, Kind::NotFound);
     }
 }

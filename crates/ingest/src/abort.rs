@@ -1,6 +1,8 @@
 //! Giving up an ingest that is not finished.
 
+use vacuole_soma::anndata_record::AnnDataRecord;
 use vacuole_soma::create::{commit_path, deciding_files};
+use vacuole_soma::{opening, private};
 use vacuole_store::{PRIVATE_FOLDER, Store, Uri, join};
 use vacuole_tiledb::TimestampedName;
 
@@ -53,12 +55,22 @@ fn give_up_append(store: &dyn Store, plan: &Plan, base: &PlannedBase) -> Result<
         let name = TimestampedName { version: Some(2), ..stamp.structure_name() };
         store.remove(&join(&join(group, "__group"), &name.to_string()))?;
     }
+    // Then what says that the rest should be there.
+    let uuid = &plan.uuid;
+    let (record, beside) = AnnDataRecord::paths(uuid);
+    let digests = private::path(&format!("{}/{uuid}.json", private::DIGESTS));
+    for path in [digests, record, beside, opening::path(uuid)] {
+        store.remove(&path)?;
+    }
     for path in plan.array_paths().chain(base.arrays.keys().map(String::as_str)) {
         if !base.arrays.contains_key(path) {
             store.remove_folder(path)?;
         } else {
             store.remove(&commit_path(path, &stamp))?;
         }
+    }
+    for group in &base.new_groups {
+        store.remove_folder(group)?;
     }
     for (position, unit) in plan.units.iter().enumerate() {
         let name = stamp.fragment_name(position).to_string();

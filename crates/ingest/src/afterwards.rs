@@ -28,15 +28,20 @@ pub(crate) fn afterwards(done: &IngestSummary, resources: &Resources, progress: 
             "counts of values are not kept, and will be made when asked for: {error}"
         ));
     }
-    if let Err(error) = remove_empty_folder(&*store) {
+    if let Err(error) = remove_temporary(&*store) {
         progress.warn(&error.to_string());
     }
 }
 
-/// Removes the folder of temporary files where nobody has any. In a bucket there is none.
-fn remove_empty_folder(store: &dyn Store) -> vacuole_store::Result<()> {
+/// Removes temporary files that killed processes have left, and their folder where nobody has any. In a bucket there is
+/// none.
+fn remove_temporary(store: &dyn Store) -> vacuole_store::Result<()> {
+    if store.is_far() {
+        return Ok(());
+    }
+    store.remove_unfinished("", "")?;
     let temporary = private::path("tmp");
-    if !store.is_far() && store.list(&temporary)?.is_empty() {
+    if store.list(&temporary)?.is_empty() {
         store.remove_folder(&temporary)?;
     }
     Ok(())

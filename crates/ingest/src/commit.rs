@@ -27,7 +27,8 @@ impl Commit<'_> {
     pub(crate) fn run(mut self, records: Vec<UnitRecord>) -> Result<u64> {
         let recording = RecordingStore::new(Arc::clone(self.store));
         let units = self.plan.units_by_part();
-        // The commit: without its metadata the root is no experiment, and cells that `obs` does not have are none.
+        // The commit: without its metadata the root is no experiment, cells that `obs` does not have are none, and what no
+        // collection names is not there.
         let mut last = None;
         for node in self.nodes {
             match node {
@@ -51,6 +52,9 @@ impl Commit<'_> {
                         Some(base) if *path == base.obs => last = Some((object, bytes)),
                         _ => recording.put(&object, &bytes)?,
                     }
+                }
+                Node::Group(group) if self.plan.last_group() == Some(group.path.as_str()) => {
+                    last = Some(create::members_file(&group.path, &group.members, self.stamp)?);
                 }
                 Node::Group(group) => {
                     create::put_members(&recording, &group.path, &group.members, self.stamp)?;

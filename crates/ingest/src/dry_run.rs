@@ -72,7 +72,7 @@ pub fn plan_only(
     let mut planned = inputs.planned(&[]).map_err(several)?;
     let store = vacuole_store::open(&uri)?;
     let exists = experiment_exists(&store)?;
-    if exists {
+    if exists && options.addition.is_none() {
         leave_out_known(&*store, &mut inputs, &mut planned, options, progress)?;
     }
     let base = exists.then(|| Base::open(&store, u64::MAX)).transpose()?;

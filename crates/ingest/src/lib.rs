@@ -32,7 +32,8 @@ pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 pub use in_list::InputFile;
 pub use options::{
-    IngestOptions, NewGenesPolicy, Progress, Resources, SameIdsPolicy, Silent, use_threads,
+    Addition, IngestOptions, NewGenesPolicy, Progress, Resources, SameIdsPolicy, Silent,
+    use_threads,
 };
 pub use plan::{Plan, PlannedInput, Unit};
 pub use planned::{PlanUri, ingest_planned, prepare};

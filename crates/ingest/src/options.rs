@@ -41,6 +41,9 @@ pub struct IngestOptions {
     /// Stores integers as floats where other files, or the experiment, have floats.
     #[serde(default)]
     pub widen: bool,
+    /// What is added for cells that are there, in the place of cells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addition: Option<Addition>,
     /// Gives an unfinished ingest up and begins anew. Plans do not hold it.
     #[serde(skip)]
     pub replan: bool,
@@ -74,10 +77,20 @@ impl Default for IngestOptions {
             rename_ids: false,
             schema_only: false,
             widen: false,
+            addition: None,
             replan: false,
             allow_ambiguous_ids: false,
         }
     }
+}
+
+/// What of a file is added to an experiment that has its cells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addition {
+    /// Elements by their paths in AnnData, as `layers/counts` or `obsm/X_umap`, each with `=` and a name behind it where it
+    /// gets another; of none, all of the file, as a measurement that is not there.
+    pub elements: Vec<String>,
 }
 
 /// What becomes of cells whose ids are another file's, or the experiment's, too.

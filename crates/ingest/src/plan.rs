@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vacuole_soma::create::{WriteStamp, commit_path};
+use vacuole_soma::create::{WriteStamp, commit_path, members_path};
 use vacuole_soma::private;
 use vacuole_store::Store;
 
@@ -59,6 +59,9 @@ pub struct PlannedBase {
     pub arrays: BTreeMap<String, Vec<String>>,
     /// Groups that are there and get members.
     pub groups: Vec<String>,
+    /// Groups that are not there yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_groups: Vec<String>,
 }
 
 impl PlannedBase {
@@ -139,18 +142,19 @@ impl Plan {
         base: Option<&Base>,
     ) -> Result<Self> {
         let mut units = Vec::new();
-        let mut groups = Vec::new();
+        let (mut groups, mut new_groups) = (Vec::new(), Vec::new());
         for node in &description.nodes {
             match node {
                 Node::Array(array) => units.extend(units_of(array)?),
                 Node::Group(group) if group.exists => groups.push(group.path.clone()),
-                Node::Group(_) => {}
+                Node::Group(group) => new_groups.push(group.path.clone()),
             }
         }
         let base = base.map(|base| PlannedBase {
-            obs: base.place("obs"),
+            obs: base.array("obs").map_or_else(|| "obs".to_owned(), |obs| obs.path.clone()),
             arrays: base.deciding_files(),
             groups,
+            new_groups,
         });
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -202,12 +206,21 @@ impl Plan {
         Ok(store.size(&self.record_path())?.is_some())
     }
 
-    /// Whether everything is there: of a new experiment its metadata, of an append the commit of `obs`.
+    /// Whether everything is there: of a new experiment its metadata, of an append the commit of `obs`, of an addition the
+    /// members of the last collection.
     pub(crate) fn is_committed(&self, store: &Arc<dyn Store>) -> Result<bool> {
-        match &self.base {
-            None => experiment_exists(store),
-            Some(base) => Ok(store.size(&commit_path(&base.obs, &self.stamp()))?.is_some()),
-        }
+        let Some(base) = &self.base else { return experiment_exists(store) };
+        let last = match self.last_group() {
+            Some(group) => members_path(group, &self.stamp()),
+            None => commit_path(&base.obs, &self.stamp()),
+        };
+        Ok(store.size(&last)?.is_some())
+    }
+
+    /// Of an addition the collection whose members are written last.
+    pub(crate) fn last_group(&self) -> Option<&str> {
+        let groups = self.options.addition.as_ref().and(self.base.as_ref());
+        groups.and_then(|base| base.groups.last()).map(String::as_str)
     }
 
     /// The arrays that units are of.

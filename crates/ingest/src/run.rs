@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vacuole_soma::create::WriteStamp;
+use vacuole_soma::delete::finish_begun;
+use vacuole_soma::{ErrorKind, Object};
 use vacuole_store::{Store, Uri};
 
 use crate::abort::give_up;
@@ -157,7 +159,16 @@ fn attempt(
         give_up(&*store, &plan, progress)?;
     }
     let exists = experiment_exists(&store)?;
-    if exists && leave_out_known(&*store, &mut inputs, &mut planned, options, progress)? {
+    if options.addition.is_some() && !exists {
+        let message =
+            "expected an experiment, found none; make it of the cells with `vacuole ingest` first";
+        let object = store.display("");
+        return Err(vacuole_soma::Error::new(ErrorKind::NotFound, object, message).into());
+    }
+    if exists
+        && options.addition.is_none()
+        && leave_out_known(&*store, &mut inputs, &mut planned, options, progress)?
+    {
         if let Some(plan) = Plan::read(&*store)?
             && plan.is_finished(&*store)?
         {
@@ -196,7 +207,11 @@ fn attempt(
     let base = match &open {
         Some(plan) if plan.base.is_none() => None,
         Some(plan) => Some(Base::open(&store, plan.at.saturating_sub(1))?),
-        None if exists => Some(Base::open(&store, u64::MAX)?),
+        None if exists => {
+            // What is left of cells that are half deleted would become that of cells which take their join ids.
+            finish_begun(&Object::open(Arc::clone(&store), "", u64::MAX)?)?;
+            Some(Base::open(&store, u64::MAX)?)
+        }
         None => None,
     };
     let files = inputs.open().map_err(several)?;
@@ -214,7 +229,7 @@ fn attempt(
         Some(plan) => plan,
         None => {
             let plan = Plan::new(planned, options, &stamp, &description, base.as_ref())?;
-            if !plan.open(&*store)? || !is_still_wanted(&plan, &store, options)? {
+            if !plan.open(&*store)? || !is_still_wanted(&plan, &store, options, base.as_ref())? {
                 return Ok(None);
             }
             plan
@@ -262,10 +277,20 @@ fn attempt(
 
 /// Whether a plan that was opened just now is of the experiment as it is: another process may have finished one between
 /// the look at the experiment and the opening. Else the plan is removed.
-fn is_still_wanted(plan: &Plan, store: &Arc<dyn Store>, options: &IngestOptions) -> Result<bool> {
+fn is_still_wanted(
+    plan: &Plan,
+    store: &Arc<dyn Store>,
+    options: &IngestOptions,
+    base: Option<&Base>,
+) -> Result<bool> {
     let finished = Plan::finished(&**store)?;
     let is_known = |input| finished.iter().any(|finished| finished.holds(input, options));
-    let wanted = !plan.inputs.iter().any(is_known)
+    // What was added and is removed since can be added again.
+    let is_done = match base.filter(|_| options.addition.is_some()) {
+        Some(base) => !Base::open(store, u64::MAX)?.has_members_of(base),
+        None => plan.inputs.iter().any(is_known),
+    };
+    let wanted = !is_done
         && check_base(&**store, plan).is_ok()
         && (plan.base.is_some() || !experiment_exists(store)?);
     if !wanted {

@@ -171,6 +171,16 @@ impl AxisSelection {
         }
     }
 
+    /// The same, without the coordinates that no row has.
+    pub fn exactly(&self) -> Selection {
+        match (self.join_ids.first(), self.join_ids.last()) {
+            (Some(&first), Some(&last)) if last.abs_diff(first) + 1 == self.len() as u64 => {
+                Selection::ranges([(first, last)])
+            }
+            _ => Selection::points(self.join_ids.iter().copied()),
+        }
+    }
+
     /// The position of a join id among the rows.
     pub fn position(&self, join_id: i64) -> Option<usize> {
         // Most selections are whole axes, whose ids are their positions.

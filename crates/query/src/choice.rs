@@ -18,7 +18,8 @@ pub struct Choice {
     pub filter: Option<String>,
     /// Ids, in any order; each has to be there.
     pub ids: Option<Vec<String>>,
-    /// Join ids, as closed ranges in any order. A range of one has to be there, of longer ones what is there is meant.
+    /// Join ids, of a file positions, as closed ranges in any order. A range of one has to be there, of longer ones what is
+    /// there is meant.
     pub join_ids: Option<Vec<(i64, i64)>>,
 }
 
@@ -26,6 +27,18 @@ impl Choice {
     /// The rows that a filter finds.
     pub fn of_filter(filter: Option<&str>) -> Self {
         Self { filter: filter.map(str::to_owned), ..Self::default() }
+    }
+
+    /// The rows with these join ids, or at these positions, which rise.
+    pub(crate) fn of_join_ids(ids: &[i64]) -> Self {
+        let mut ranges: Vec<(i64, i64)> = Vec::new();
+        for &id in ids {
+            match ranges.last_mut().filter(|(_, high)| high.checked_add(1) == Some(id)) {
+                Some((_, high)) => *high = id,
+                None => ranges.push((id, id)),
+            }
+        }
+        Self { join_ids: Some(ranges), ..Self::default() }
     }
 
     /// Whether all rows are meant.

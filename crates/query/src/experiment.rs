@@ -1,6 +1,6 @@
 //! An experiment, and the parts of it that a query looks at.
 
-use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, SomaType};
+use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, Period, SomaType};
 use vacuole_store::join;
 
 use crate::axis::AxisSelection;
@@ -13,14 +13,14 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// Opens the experiment at a path or URI as it was at time `at` (milliseconds since 1970;
-    /// `u64::MAX` is now).
+    /// Opens the experiment at a path or URI as it was at a time (milliseconds since 1970;
+    /// `u64::MAX` is now), or what was written to its arrays within a period.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) where there is no SOMA object,
     /// [`InvalidInput`](ErrorKind::InvalidInput) where it is no experiment.
-    pub fn open(uri: &str, at: u64) -> Result<Self> {
-        Self::of(Object::open_uri(uri, at)?)
+    pub fn open(uri: &str, period: impl Into<Period>) -> Result<Self> {
+        Self::of(Object::open_uri(uri, period)?)
     }
 
     /// The experiment that an object is.

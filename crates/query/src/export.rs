@@ -11,6 +11,7 @@ use vacuole_anndata::model::{Column, ColumnEncoding};
 use vacuole_anndata::write::{H5adWriter, WriteOptions};
 use vacuole_anndata::{Element, H5ad};
 use vacuole_soma::anndata_record::{AnnDataRecord, ColumnSource, FrameForm, MatrixKind};
+use vacuole_soma::create::folder_of;
 use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, SomaType};
 use vacuole_store::join;
 
@@ -211,7 +212,10 @@ impl Export {
     ) -> Result<()> {
         let x = match (asked, &self.known) {
             // An AnnData without X has none, whatever layers there are.
-            (None, Some(record)) => record.x_layer.clone(),
+            (None, Some(record)) => match record.x_layer.clone() {
+                Some(was) => self.layer_that_was(measurement, &was)?,
+                None => None,
+            },
             (asked, _) => layer(measurement, asked)?.map(|(name, _)| name),
         };
         if let Some(layers) = measurement.member("X")? {
@@ -226,6 +230,30 @@ impl Export {
             }
         }
         self.kept("layers", self.fits.obs && self.fits.var)
+    }
+
+    /// The name of the layer that an ingest has called `was`: renamed, it is where it was.
+    fn layer_that_was(&mut self, measurement: &Object, was: &str) -> Result<Option<String>> {
+        let names = match measurement.member("X")? {
+            Some(layers) => {
+                let folder = join(layers.path(), &folder_of(was));
+                let mut names = Vec::new();
+                for name in layers.member_names()? {
+                    names.push((layers.expect_member(&name)?.path() == folder, name));
+                }
+                names
+            }
+            None => Vec::new(),
+        };
+        let found = names.iter().find(|(_, name)| name == was);
+        match found.or_else(|| names.iter().find(|(is_there, _)| *is_there)) {
+            Some((_, name)) => Ok(Some(name.clone())),
+            None => {
+                let note = format!("X is left out: its layer '{was}' is not there any more");
+                self.notes.push(note);
+                Ok(None)
+            }
+        }
     }
 
     /// Writes `obsm` and its like.

@@ -4,7 +4,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array as _, ArrayRef, RecordBatch};
 use arrow_buffer::MutableBuffer;
 use arrow_schema::DataType;
-use vacuole_soma::{Error as SomaError, ErrorKind, Object};
+use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object};
 
 use crate::axis::AxisSelection;
 use crate::error::Result;
@@ -116,13 +116,16 @@ impl AxisQuery {
             "varp" => (QueryAxis::Var, QueryAxis::Var),
             _ => (QueryAxis::Obs, QueryAxis::Var),
         };
-        let (rows, columns) = (self.rows(rows), Columns::Axis(self.rows(columns)));
+        let (rows, axis_of_columns) = (self.rows(rows), self.rows(columns));
+        let columns = Columns::Axis(axis_of_columns);
         let shape = (rows.len() as u64, columns.len());
         let mut indptr = Vec::with_capacity(rows.len() + 1);
         indptr.push(0);
         let mut end = 0;
-        let mut indices = Vec::new();
+        let about = about(&array, (rows, axis_of_columns));
+        let mut indices = Vec::with_capacity(about);
         let mut data = Numbers::none(matrix::value_type(&array)?);
+        data.bytes.reserve(about * data.size());
         matrix::each_row(&array, rows, &columns, Width::Stored, |lengths, columns, values| {
             indptr.extend(lengths.map(|length| {
                 end += length as i64;
@@ -178,6 +181,20 @@ impl AxisQuery {
     fn member(&self, part: &str, name: &str) -> Result<Object> {
         Ok(self.0.measurement.expect_member(part)?.expect_member(name)?)
     }
+}
+
+/// The most values that memory is asked for before they are read; what is not written to costs nothing.
+const MOST_VALUES: f64 = (1u64 << 28) as f64;
+
+/// About how many values of an array are in some of its rows and columns; rather a few more, as memory that grows is copied.
+fn about(array: &Array, (rows, columns): (&AxisSelection, &AxisSelection)) -> usize {
+    let part = |axis: &AxisSelection| {
+        let all = axis.frame().count_by_metadata().unwrap_or(0).max(axis.len() as u64).max(1);
+        axis.len() as f64 / all as f64
+    };
+    let part = part(rows) * part(columns);
+    let more = if part < 1.0 { 1.1 } else { 1.0 };
+    (array.stored_cells() as f64 * part * more).min(MOST_VALUES) as usize
 }
 
 impl Numbers {

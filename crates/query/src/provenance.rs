@@ -5,6 +5,7 @@ use vacuole_anndata::write::H5adWriter;
 
 use crate::choice::Choice;
 use crate::error::Result;
+use crate::sample::SampleOptions;
 
 /// The key in `uns`.
 pub(crate) const KEY: &str = "vacuole";
@@ -20,6 +21,8 @@ pub(crate) struct Provenance<'a> {
     pub(crate) layers: Vec<&'a str>,
     pub(crate) obs: &'a Choice,
     pub(crate) var: &'a Choice,
+    /// What the cells were drawn by, which then says more than `obs`.
+    pub(crate) drawn: Option<&'a SampleOptions>,
 }
 
 impl Provenance<'_> {
@@ -37,16 +40,21 @@ impl Provenance<'_> {
         text("measurement", self.measurement);
         let layers = self.layers.join(",");
         text("layers", Some(&*layers).filter(|layers| !layers.is_empty()));
-        for (axis, choice) in [("obs", self.obs), ("var", self.var)] {
+        let obs = self.drawn.map_or(self.obs, |drawn| &drawn.obs);
+        for (axis, choice) in [("obs", obs), ("var", self.var)] {
             text(&format!("{axis}_filter"), choice.filter.as_deref());
             text(&format!("{axis}_join_ids"), choice.join_ids.as_deref().map(ranges).as_deref());
         }
+        text("sample_stratify", self.drawn.and_then(|drawn| drawn.stratify.as_deref()));
+        // A seed may be larger than the integers that readers know.
+        text("sample_seed", self.drawn.map(|drawn| drawn.seed.to_string()).as_deref());
         let mut number = |key: &str, value: Option<i64>| {
             entries
                 .extend(value.map(|value| (key.to_owned(), Value::Scalar(Scalar::Int64(value)))));
         };
         number("timestamp", self.timestamp.and_then(|at| i64::try_from(at).ok()));
-        for (axis, choice) in [("obs", self.obs), ("var", self.var)] {
+        number("sample_n", self.drawn.and_then(|drawn| i64::try_from(drawn.n).ok()));
+        for (axis, choice) in [("obs", obs), ("var", self.var)] {
             let count = choice.ids.as_ref().and_then(|ids| i64::try_from(ids.len()).ok());
             number(&format!("{axis}_ids"), count);
         }

@@ -13,6 +13,7 @@ use vacuole_soma::{Error as SomaError, ErrorKind};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::axis::AxisSelection;
+use crate::choice::Choice;
 use crate::column::IdColumn;
 use crate::error::Result;
 use crate::experiment::Experiment;
@@ -28,8 +29,8 @@ pub struct SampleOptions {
     pub stratify: Option<String>,
     /// Which of the possible samples.
     pub seed: u64,
-    /// The cells that are drawn from: a value filter on `obs`.
-    pub obs_filter: Option<String>,
+    /// The cells that are drawn from.
+    pub obs: Choice,
     /// The measurement whose record says which column holds the ids.
     pub measurement: Option<String>,
     /// The column of `obs` that holds the ids; by default the one that the ingest made of them.
@@ -64,6 +65,13 @@ pub struct Sample {
     pub filter_notes: Vec<String>,
 }
 
+impl Sample {
+    /// The cells, as they are chosen of the experiment or the file that they were drawn of.
+    pub fn choice(&self) -> Choice {
+        Choice::of_join_ids(&self.join_ids)
+    }
+}
+
 /// Draws cells of an experiment.
 ///
 /// With strata, of each as many are drawn as its share of `n` is, rounded down, and one more of those whose shares lost
@@ -74,13 +82,6 @@ pub struct Sample {
 /// reading.
 pub fn sample(experiment: &Experiment, options: &SampleOptions) -> Result<Sample> {
     let object = experiment.obs()?;
-    let obs = AxisSelection::find(object.array()?, options.obs_filter.as_deref())?;
-    let groups = options.stratify.as_deref().map(|column| groups_of(&obs, column)).transpose()?;
-    let (places, strata) = draw(obs.join_ids(), groups.as_ref(), options)
-        .map_err(|message| SomaError::new(ErrorKind::InvalidInput, object.display(), message))?;
-    let join_ids: Vec<i64> =
-        places.iter().filter_map(|&place| obs.join_ids().get(place).copied()).collect();
-    let (of, filter_notes) = (obs.len() as u64, obs.notes().to_vec());
     let name = experiment.measurement_name(options.measurement.as_deref());
     let known = match name {
         Ok(name) => AnnDataRecord::find(&**experiment.object().store(), &name)?,
@@ -92,6 +93,14 @@ pub fn sample(experiment: &Experiment, options: &SampleOptions) -> Result<Sample
         recorded: known.as_ref().and_then(|(record, _)| record.id_column(object.path())),
         usual: "obs_id",
     };
+    let candidates = id_column.candidates(&object);
+    let obs = AxisSelection::choose(object.array()?, &options.obs, &candidates)?;
+    let groups = options.stratify.as_deref().map(|column| groups_of(&obs, column)).transpose()?;
+    let (places, strata) = draw(obs.join_ids(), groups.as_ref(), options)
+        .map_err(|message| SomaError::new(ErrorKind::InvalidInput, object.display(), message))?;
+    let join_ids: Vec<i64> =
+        places.iter().filter_map(|&place| obs.join_ids().get(place).copied()).collect();
+    let (of, filter_notes) = (obs.len() as u64, obs.notes().to_vec());
     let ids = ids_of(&obs.only(&join_ids), &object, &id_column)?;
     Ok(Sample { of, join_ids, obs_ids: texts(&ids), strata, filter_notes })
 }

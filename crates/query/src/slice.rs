@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::experiment::Experiment;
 use crate::matrix::{self, Columns, Width};
 use crate::provenance::Provenance;
+use crate::sample::SampleOptions;
 
 /// What a slice holds.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +42,8 @@ pub struct SliceOptions {
     pub elements: Elements,
     /// What is said to be the source, in `uns`.
     pub source: Option<String>,
+    /// What the cells were drawn by, as it is said in `uns`.
+    pub drawn: Option<SampleOptions>,
     /// How the file is compressed.
     pub write: WriteOptions,
 }
@@ -228,6 +231,7 @@ pub fn write_slice(
             layers: slice.layers.iter().map(|(name, _)| name.as_str()).collect(),
             obs: &options.obs,
             var: &options.var,
+            drawn: options.drawn.as_ref(),
         };
         provenance.write(&mut out)?;
     }
@@ -237,7 +241,10 @@ pub fn write_slice(
 
 /// The layer that becomes X, with its name: the one given, else `data`, else the first by name. `None` where the
 /// measurement has no layer and none was asked for.
-pub(crate) fn layer(measurement: &Object, name: Option<&str>) -> Result<Option<(String, Object)>> {
+///
+/// # Errors
+/// `NotFound` for a layer that there is not, with those that there are.
+pub fn layer(measurement: &Object, name: Option<&str>) -> Result<Option<(String, Object)>> {
     let Some(layers) = measurement.member("X")? else {
         return match name {
             Some(name) => Ok(Some((name.to_owned(), measurement.expect_member("X")?))),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vacuole_anndata::H5ad;
-use vacuole_soma::{Error as SomaError, Object};
+use vacuole_soma::{Error as SomaError, Object, Period};
 use vacuole_store::{ErrorKind, Store, Uri};
 
 use crate::error::Result;
@@ -58,11 +58,11 @@ impl Source {
         }
     }
 
-    /// The SOMA object in a folder, as it was at time `at` (milliseconds since 1970; `u64::MAX` is now).
+    /// The SOMA object in a folder, as of a time (milliseconds since 1970; `u64::MAX` is now) or a period.
     ///
     /// # Errors
     /// As of [`Object::open`].
-    pub fn object(folder: Arc<dyn Store>, at: u64) -> Result<Object> {
-        Ok(Object::open(folder, "", at)?)
+    pub fn object(folder: Arc<dyn Store>, period: impl Into<Period>) -> Result<Object> {
+        Ok(Object::open(folder, "", period)?)
     }
 }

@@ -1,5 +1,7 @@
 //! What is in a SOMA object: the tree that `show` prints.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use vacuole_soma::summary::Summary;
 use vacuole_soma::{Array, Object};
@@ -30,6 +32,9 @@ pub struct Node {
     /// The SOMA type, or how AnnData encodes an element.
     #[serde(rename = "type")]
     pub soma_type: String,
+    /// The metadata of a SOMA object.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, serde_json::Value>,
     /// The length of each dimension; for a data frame, the end of its index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shape: Vec<Option<u64>>,
@@ -61,7 +66,8 @@ pub fn tree(object: &Object) -> Result<Node> {
 }
 
 fn node(object: &Object, name: String, summary: &Summary) -> Result<Node> {
-    let mut node = Node { name, soma_type: object.soma_type().to_string(), ..Node::default() };
+    let soma_type = object.soma_type().to_string();
+    let mut node = Node { name, soma_type, metadata: object.metadata_json(), ..Node::default() };
     if !object.is_group() {
         describe(&object.array()?, summary, &mut node)?;
         return Ok(node);
@@ -81,7 +87,9 @@ fn describe(array: &Array, summary: &Summary, node: &mut Node) -> Result<()> {
     }
     node.fragments = Some(array.fragment_names().count());
     node.bytes = Some(array.stored_bytes());
-    for field in array.arrow_schema().fields() {
+    let fields = array.arrow_schema().fields();
+    let shown = array.columns();
+    for (_, field) in shown.into_iter().filter_map(|name| fields.find(name)) {
         let data_type = column_type(field.data_type(), field.dict_is_ordered() == Some(true));
         let categories = array.enumeration(field.name()).map(|values| values.len() as u64);
         let name = field.name().clone();

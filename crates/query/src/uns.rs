@@ -77,8 +77,10 @@ fn data_frame(object: &Object) -> Result<Value> {
 
 fn strings(rows: &RecordBatch, columns: &[&ArrayRef], one: bool) -> Result<NdArray> {
     let text: Vec<_> = columns.iter().map(|column| column.as_string::<i64>()).collect();
-    let cells = (0..rows.num_rows()).flat_map(|row| {
-        text.iter().map(move |column| if column.is_null(row) { "" } else { column.value(row) })
+    // One iterator over all cells, as Arrow wants to know their number.
+    let cells = (0..rows.num_rows() * text.len()).map(|cell| {
+        let (row, column) = (cell / text.len(), text[cell % text.len()]);
+        if column.is_null(row) { "" } else { column.value(row) }
     });
     let values: ArrayRef = Arc::new(LargeStringArray::from_iter_values(cells));
     let height = rows.num_rows() as u64;

@@ -1,11 +1,17 @@
 //! Delete conditions over record batches.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use vacuole_tiledb::{Comparison, Condition, Error, Result};
+
+use crate::cells;
+
+/// Cells are compared with each of so many values of a set; more are looked up.
+const FEW: usize = 8;
 
 /// The columns that a condition looks at, in order of appearance.
 pub(crate) fn columns(condition: &Condition, names: &mut Vec<String>) {
@@ -78,6 +84,14 @@ fn compare(
         Comparison::In | Comparison::NotIn => Condition::set_values(value, offsets).collect(),
         _ => vec![value],
     };
+    if set.len() > FEW && !column.data_type().is_floating() {
+        let set: HashSet<&[u8]> = set.into_iter().collect();
+        let column = arrow_array::make_array(column.to_data());
+        let stored = cells::of_array(&column);
+        let inside = comparison == Comparison::In;
+        let holds = |row| set.contains(stored.cell(row, rows)) == inside;
+        return Ok((0..rows).map(|row| Some(column.is_valid(row) && holds(row))).collect());
+    }
     let holds = |order: &dyn Fn(&[u8]) -> Option<Ordering>| {
         let mut orders = set.iter().map(|value| order(value));
         match comparison {
@@ -122,6 +136,21 @@ fn compare(
         DataType::UInt64 => numbers!(UInt64Type),
         DataType::Float32 => numbers!(Float32Type),
         DataType::Float64 => numbers!(Float64Type),
+        DataType::Timestamp(unit, _) => match unit {
+            TimeUnit::Second => numbers!(TimestampSecondType),
+            TimeUnit::Millisecond => numbers!(TimestampMillisecondType),
+            TimeUnit::Microsecond => numbers!(TimestampMicrosecondType),
+            TimeUnit::Nanosecond => numbers!(TimestampNanosecondType),
+        },
+        DataType::LargeBinary => {
+            let values = column.as_binary::<i64>();
+            (0..rows)
+                .map(|row| {
+                    let cell = values.value(row);
+                    Some(values.is_valid(row) && holds(&|value| Some(cell.cmp(value))))
+                })
+                .collect()
+        }
         DataType::Boolean => {
             let values = column.as_boolean();
             (0..rows)
@@ -184,6 +213,19 @@ mod tests {
         assert_eq!(on("n", Comparison::Equal, &[], &[]), [false, true, false]);
         assert_eq!(on("n", Comparison::NotEqual, &[], &[]), [true, false, true]);
         assert_eq!(on("s", Comparison::Equal, &[], &[]), [false, true, false]);
+    }
+
+    #[test]
+    fn large_sets_are_as_small_ones() {
+        let numbers: Vec<i32> = (3..30).collect();
+        let value: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        let offsets: Vec<u64> = (0..27).map(|n| 4 * n).collect();
+        assert_eq!(on("n", Comparison::In, &value, &offsets), [false, false, true]);
+        assert_eq!(on("n", Comparison::NotIn, &value, &offsets), [true, false, false]);
+        let letters: Vec<u64> = (0..20).collect();
+        let value = b"abababababababababab";
+        assert_eq!(on("s", Comparison::In, value, &letters), [true, false, false]);
+        assert_eq!(on("s", Comparison::NotIn, value, &letters), [false, true, true]);
     }
 
     #[test]

@@ -123,11 +123,26 @@ pub fn put_members(
 ) -> Result<()> {
     // TileDB before 2.8 looked for this empty file; its readers still accept it.
     store.put(&join(path, "__tiledb_group.tdb"), &[])?;
+    let (object, bytes) = members_file(path, members, stamp)?;
+    Ok(store.put(&object, &bytes)?)
+}
+
+/// The path and the bytes of the file with which [`put_members`] gives members to a group that is there.
+pub fn members_file(
+    path: &str,
+    members: &[Member],
+    stamp: &WriteStamp,
+) -> Result<(String, Vec<u8>)> {
+    let object = members_path(path, stamp);
+    let bytes = GroupDetails::write(members).in_object(&object)?;
+    Ok((object, bytes))
+}
+
+/// The path of that file.
+pub fn members_path(path: &str, stamp: &WriteStamp) -> String {
     let mut name = stamp.structure_name();
     name.version = Some(2);
-    let object = join(&join(path, GROUP_FOLDER), &name.to_string());
-    store.put(&object, &GroupDetails::write(members).in_object(store.display(&object))?)?;
-    Ok(())
+    join(&join(path, GROUP_FOLDER), &name.to_string())
 }
 
 /// Writes an object's metadata.

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use vacuole_store::{Store, Uri, join};
-use vacuole_tiledb::TimestampedName;
 use vacuole_tiledb::group::{self, GroupDetails, Member, MemberKind};
 use vacuole_tiledb::metadata::{self, MetadataValue};
+use vacuole_tiledb::{Period, TimestampedName};
 
 use crate::array::{self, Array, METADATA_FOLDER, file_names};
 use crate::error::{Error, ErrorKind, InObject, Result};
-use crate::opening;
+use crate::{opening, shown};
 
 /// The folder of a group's details.
 pub(crate) const GROUP_FOLDER: &str = "__group";
@@ -93,28 +93,30 @@ impl fmt::Display for SomaType {
     }
 }
 
-/// A SOMA object as it was at one time.
+/// A SOMA object as it was at one time; of a period, with its arrays as they are read of it.
 #[derive(Clone, Debug)]
 pub struct Object {
     store: Arc<dyn Store>,
     path: String,
-    at: u64,
+    period: Period,
     is_group: bool,
     soma_type: SomaType,
     metadata: BTreeMap<String, MetadataValue>,
 }
 
 impl Object {
-    /// Opens the object at a path or URI, as it was at time `at` (milliseconds since 1970; `u64::MAX` is now).
-    pub fn open_uri(uri: &str, at: u64) -> Result<Self> {
-        Self::open(vacuole_store::open_to_read(&Uri::parse(uri)?)?, "", at)
+    /// Opens the object at a path or URI, as it was at a time (milliseconds since 1970; `u64::MAX` is now).
+    pub fn open_uri(uri: &str, period: impl Into<Period>) -> Result<Self> {
+        Self::open(vacuole_store::open_to_read(&Uri::parse(uri)?)?, "", period)
     }
 
-    /// Opens the object at a path of a store.
+    /// Opens the object at a path of a store. Of a period, metadata and members are those of its end: else there would be no
+    /// way to arrays that were made before it.
     ///
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound) where there is no SOMA object.
-    pub fn open(store: Arc<dyn Store>, path: &str, at: u64) -> Result<Self> {
+    pub fn open(store: Arc<dyn Store>, path: &str, period: impl Into<Period>) -> Result<Self> {
+        let period = period.into();
         let mut is_group = !store.list(&join(path, GROUP_FOLDER))?.is_empty();
         if !is_group && !Array::exists(&*store, path)? {
             // A group that has never had a member.
@@ -130,7 +132,7 @@ impl Object {
         } else {
             expect(&*store, &[path])?;
         }
-        let metadata = read_metadata(&*store, path, at)?;
+        let metadata = read_metadata(&*store, path, period.end)?;
         let Some(name) = metadata.get(keys::OBJECT_TYPE).and_then(MetadataValue::as_str) else {
             let message =
                 format!("there is no SOMA object here: no metadata '{}'", keys::OBJECT_TYPE);
@@ -148,7 +150,7 @@ impl Object {
             );
             return Err(Error::new(ErrorKind::Unsupported, store.display(path), message));
         }
-        Ok(Self { store, path: path.to_owned(), at, is_group, soma_type, metadata })
+        Ok(Self { store, path: path.to_owned(), period, is_group, soma_type, metadata })
     }
 
     /// The kind of object.
@@ -159,6 +161,13 @@ impl Object {
     /// Its metadata, SOMA's own keys included.
     pub fn metadata(&self) -> &BTreeMap<String, MetadataValue> {
         &self.metadata
+    }
+
+    /// Its metadata as JSON, without what says that it is a SOMA object, and of which type.
+    pub fn metadata_json(&self) -> BTreeMap<String, serde_json::Value> {
+        let own = [keys::OBJECT_TYPE, keys::ENCODING_VERSION];
+        let others = self.metadata.iter().filter(|(key, _)| !own.contains(&key.as_str()));
+        others.map(|(key, value)| (key.clone(), shown::metadata_value(value))).collect()
     }
 
     /// The store it is in.
@@ -184,7 +193,7 @@ impl Object {
     /// Its members in the order of their names; none where it is an array.
     pub fn members(&self) -> Result<Vec<Member>> {
         let mut members = match self.is_group {
-            true => read_members(&*self.store, &self.path, self.at)?,
+            true => read_members(&*self.store, &self.path, self.period.end)?,
             false => Vec::new(),
         };
         members.sort_by(|a, b| member_name(a).cmp(member_name(b)));
@@ -200,7 +209,7 @@ impl Object {
     pub fn last_change(&self) -> Result<u64> {
         let mut last = 0;
         for folder in [METADATA_FOLDER, GROUP_FOLDER] {
-            for name in timestamped(&*self.store, &join(&self.path, folder), self.at)? {
+            for name in timestamped(&*self.store, &join(&self.path, folder), self.period.end)? {
                 last = last.max(TimestampedName::parse(&name).map_or(u64::MAX, |name| name.end));
             }
         }
@@ -215,9 +224,9 @@ impl Object {
         };
         let opened = if member.relative {
             let path = join(&self.path, member.uri.trim_end_matches('/'));
-            Self::open(Arc::clone(&self.store), &path, self.at)
+            Self::open(Arc::clone(&self.store), &path, self.period)
         } else {
-            Self::open(vacuole_store::open_to_read(&Uri::parse(&member.uri)?)?, "", self.at)
+            Self::open(vacuole_store::open_to_read(&Uri::parse(&member.uri)?)?, "", self.period)
         };
         opened.map(Some)
     }
@@ -247,7 +256,7 @@ impl Object {
             let message = format!("expected an array, found a {}", self.soma_type);
             return Err(Error::new(ErrorKind::InvalidInput, self.display(), message));
         }
-        Array::open(Arc::clone(&self.store), &self.path, self.at)
+        Array::open(Arc::clone(&self.store), &self.path, self.period)
     }
 }
 
@@ -336,27 +345,39 @@ pub fn is_group(member: &Member) -> bool {
     member.kind == MemberKind::Group
 }
 
-/// Timestamped files of a folder, oldest first, without those that a vacuum has listed.
-fn timestamped(store: &dyn Store, folder: &str, at: u64) -> Result<Vec<String>> {
+/// Timestamped files of a folder, oldest first, without those that a file stands for which joined them and was complete
+/// at time `at`: before that they count, as long as they are there (libtiledb).
+pub(crate) fn timestamped(store: &dyn Store, folder: &str, at: u64) -> Result<Vec<String>> {
     let names = file_names(store, folder)?;
+    let parse =
+        |name: &str| TimestampedName::parse(name).in_object(store.display(&join(folder, name)));
     let mut vacuumed = Vec::new();
-    for name in names.iter().filter(|name| name.ends_with(".vac")) {
-        let text = String::from_utf8_lossy(&store.read(&join(folder, name))?).into_owned();
-        vacuumed.extend(text.lines().filter_map(|line| line.rsplit('/').next().map(str::to_owned)));
+    for name in &names {
+        if let Some(stem) = name.strip_suffix(".vac")
+            && parse(stem)?.is_within(at)
+        {
+            vacuumed.extend(listed(&store.read(&join(folder, name))?));
+        }
     }
     let mut found = Vec::new();
     for name in names {
         if name.ends_with(".vac") || vacuumed.contains(&name) {
             continue;
         }
-        let parsed =
-            TimestampedName::parse(&name).in_object(store.display(&join(folder, &name)))?;
+        let parsed = parse(&name)?;
         if parsed.is_within(at) {
             found.push((parsed.start, name));
         }
     }
     found.sort();
     Ok(found.into_iter().map(|(_, name)| name).collect())
+}
+
+/// The names that a `.vac` file lists, without the folders before them.
+pub(crate) fn listed(file: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(file).into_owned();
+    let names = text.lines().filter_map(|line| line.trim_end_matches('/').rsplit('/').next());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn read_metadata(
@@ -372,13 +393,20 @@ fn read_metadata(
     Ok(entries)
 }
 
-fn read_members(store: &dyn Store, path: &str, at: u64) -> Result<Vec<Member>> {
+pub(crate) fn read_members(store: &dyn Store, path: &str, at: u64) -> Result<Vec<Member>> {
+    Ok(group::members(read_group_files(store, path, at)?))
+}
+
+/// The files that say which members a group has, oldest first.
+pub(crate) fn read_group_files(
+    store: &dyn Store,
+    path: &str,
+    at: u64,
+) -> Result<Vec<GroupDetails>> {
     let folder = join(path, GROUP_FOLDER);
-    let mut files = Vec::new();
-    for (object, bytes) in read_timestamped(store, &folder, at)? {
-        files.push(GroupDetails::read(&bytes).in_object(store.display(&object))?);
-    }
-    Ok(group::members(files))
+    let read = read_timestamped(store, &folder, at)?.into_iter();
+    read.map(|(object, bytes)| GroupDetails::read(&bytes).in_object(store.display(&object)))
+        .collect()
 }
 
 /// The timestamped files of a folder with their paths, oldest first.

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::private::{self, Digests, FileDigest};
 
 /// The folder, and the kind of document.
-const OPENING: &str = "opening";
+pub(crate) const OPENING: &str = "opening";
 
 /// The largest file that is taken in, in bytes.
 const SMALL: u64 = 128 << 10;
@@ -93,7 +93,12 @@ pub fn gather(
     }
     let mut file = private::encode(OPENING, &Index { xxh3: private::digest(&body), files });
     file.extend_from_slice(&body);
-    Ok((private::path(&format!("{OPENING}/{uuid}")), file))
+    Ok((path(uuid), file))
+}
+
+/// Where the file of an ingest is.
+pub fn path(uuid: &str) -> String {
+    private::path(&format!("{OPENING}/{uuid}"))
 }
 
 /// Hands to a store that is far away what such a file at its root holds. One that cannot be read, or is altered, is passed

@@ -25,6 +25,9 @@ const FORMAT: u32 = 1;
 /// The folder of digest documents: one for each ingest, with every file that it wrote.
 pub const DIGESTS: &str = "digests";
 
+/// The folder of digest documents of other changes: updates and deletes.
+pub const CHANGES: &str = "changes";
+
 /// The folder of records of finished ingests.
 pub const INGESTS: &str = "ingests";
 
@@ -33,6 +36,9 @@ pub const PLAN: &str = "plan";
 
 /// Where the open plan is; there is one at the most.
 pub const OPEN_PLAN: &str = "plan.json";
+
+/// How much of a file is in memory while its digest is made, in bytes.
+const PIECE: u64 = 8 << 20;
 
 /// A path under `__vacuole`.
 pub fn path(name: &str) -> String {
@@ -115,6 +121,26 @@ impl FileDigest {
     /// Of bytes in memory.
     pub fn of(bytes: &[u8]) -> Self {
         Self { size: bytes.len() as u64, xxh3: digest(bytes) }
+    }
+
+    /// Of a stored object, which is read a piece at a time, however large it is.
+    ///
+    /// # Errors
+    /// Those of reading; [`NotFound`](ErrorKind::NotFound) where there is none.
+    pub fn of_stored(store: &dyn Store, path: &str) -> Result<Self> {
+        let missing =
+            || Error::new(ErrorKind::NotFound, store.display(path), "there is no such file");
+        let size = store.size(path)?.ok_or_else(missing)?;
+        let mut hasher = Xxh3::new();
+        let mut at = 0;
+        while at < size {
+            let end = size.min(at + PIECE);
+            for piece in store.read_ranges(path, std::slice::from_ref(&(at..end)))? {
+                hasher.update(&piece);
+            }
+            at = end;
+        }
+        Ok(Self { size, xxh3: format!("{:032x}", hasher.digest128()) })
     }
 }
 

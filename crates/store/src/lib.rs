@@ -4,6 +4,7 @@
 //! whole or not at all, and a folder appears together with its first object, as in a bucket. What was put
 //! survives a crash of the machine once [`Store::flush`] has returned.
 
+mod abandoned;
 pub mod cache;
 mod checksum;
 mod error;

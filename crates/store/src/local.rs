@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::abandoned;
 use crate::error::{Error, ErrorKind, Result};
 use crate::{Entry, ObjectState, ObjectWriter, PRIVATE_FOLDER, Store};
 
@@ -76,7 +77,13 @@ impl Shared {
             fs::create_dir_all(&folder).map_err(|e| io_error(&folder, "cannot be created", e))?;
             let path = folder.join(uuid::Uuid::new_v4().simple().to_string());
             match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok((path, file)),
+                Ok(file) => {
+                    if abandoned::keep(&file)
+                        .map_err(|e| io_error(target, "cannot be written", e))?
+                    {
+                        return Ok((path, file));
+                    }
+                }
                 // Another process has done with the folder and removed it, between the two.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && attempts < TEMPORARY_AGAIN => {
                     attempts += 1;
@@ -282,9 +289,11 @@ impl Store for LocalStore {
         }
     }
 
-    /// Temporary files do not have the names that they would have become; they go with their folder.
+    /// Temporary files do not have the names that they would have become: those that no process has go, whoever's they
+    /// were.
     fn remove_unfinished(&self, _folder: &str, _name: &str) -> Result<usize> {
-        Ok(0)
+        let folder = self.shared.root.join(PRIVATE_FOLDER).join(TEMPORARY);
+        abandoned::remove(&folder).map_err(|e| io_error(&folder, "cannot be cleaned up", e))
     }
 
     fn flush(&self) -> Result<()> {
@@ -352,11 +361,13 @@ impl ObjectWriter for LocalWriter {
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
-        if let Some(file) = self.file.take() {
-            file.into_inner()
-                .map_err(|e| io_error(&self.target, "cannot be written", e.into_error()))?;
-        }
-        self.shared.rename(&self.temporary, &self.target)
+        let written = self.file.take().map(BufWriter::into_inner).transpose();
+        let file =
+            written.map_err(|e| io_error(&self.target, "cannot be written", e.into_error()))?;
+        let renamed = self.shared.rename(&self.temporary, &self.target);
+        // Until it has its name, nobody may take it for abandoned.
+        drop(file);
+        renamed
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bytes::Cursor;
+use crate::bytes::{Cursor, put_lp64};
 use crate::error::{Error, Result};
-use crate::timestamps::TimestampedName;
+use crate::timestamps::{Period, TimestampedName};
 
 /// A delete that was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub struct DeleteCommit {
     /// the file that `marker` names.
     pub inline: Option<Vec<u8>>,
 }
+
+/// The format version from which on the cells of joined fragments have times of their own (libtiledb).
+const CELLS_HAVE_TIMES_FROM: u32 = 14;
 
 /// What is committed in an array.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,8 +39,8 @@ impl Commits {
     /// Resolves a listing of `__commits`: `names` of its files, and `contents` of those for which
     /// [`needs_contents`] holds.
     ///
-    /// Files of unknown kinds are passed over, as libtiledb does. Only what is complete at time `at`
-    /// counts.
+    /// Files of unknown kinds are passed over, as libtiledb does. Only what was written within a period counts, of which a
+    /// time is the end.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) for updates (`.upd`); [`Corrupt`](crate::ErrorKind::Corrupt)
@@ -45,7 +48,37 @@ impl Commits {
     pub fn resolve<'a>(
         names: impl IntoIterator<Item = &'a str>,
         contents: &BTreeMap<String, Vec<u8>>,
-        at: u64,
+        period: impl Into<Period>,
+    ) -> Result<Self> {
+        let period = period.into();
+        Self::resolve_where(names, contents, period, |name| name.is_of(period))
+    }
+
+    /// As [`resolve`](Self::resolve), of a sparse array: of fragments that were joined of older ones those count too that
+    /// have other times too, in the place of the older ones. Their cells have times of their own.
+    ///
+    /// # Errors
+    /// As of [`resolve`](Self::resolve).
+    pub fn resolve_sparse<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+        contents: &BTreeMap<String, Vec<u8>>,
+        period: impl Into<Period>,
+    ) -> Result<Self> {
+        let period = period.into();
+        let has_times = |name: &TimestampedName| {
+            name.version.is_some_and(|version| version >= CELLS_HAVE_TIMES_FROM)
+        };
+        Self::resolve_where(names, contents, period, |name| {
+            let meets = name.start <= period.end && period.start <= name.end;
+            name.is_of(period) || meets && has_times(name)
+        })
+    }
+
+    fn resolve_where<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+        contents: &BTreeMap<String, Vec<u8>>,
+        period: Period,
+        counts: impl Fn(&TimestampedName) -> bool,
     ) -> Result<Self> {
         let mut ignored = BTreeSet::new();
         let mut vacuumed = BTreeSet::new();
@@ -53,7 +86,7 @@ impl Commits {
             if file.ends_with(".ign") {
                 ignored.extend(lines(bytes).map(|line| last_part(&line).to_owned()));
             } else if let Some(stem) = file.strip_suffix(".vac")
-                && TimestampedName::parse(stem)?.is_within(at)
+                && counts(&TimestampedName::parse(stem)?)
             {
                 vacuumed.extend(lines(bytes).map(|line| last_part(&line).to_owned()));
             }
@@ -62,7 +95,7 @@ impl Commits {
         let mut deletes: BTreeMap<String, DeleteCommit> = BTreeMap::new();
         let mut delete = |file: &str, inline: Option<Vec<u8>>| -> Result<()> {
             let name = TimestampedName::parse(file.strip_suffix(".del").unwrap_or(file))?;
-            if name.is_within(at) && !vacuumed.contains(file) {
+            if name.is_of(period) && !vacuumed.contains(file) {
                 let marker = format!("__commits/{file}");
                 let commit = DeleteCommit { marker, at: name.start, inline };
                 deletes.entry(file.to_owned()).or_insert(commit);
@@ -97,7 +130,7 @@ impl Commits {
             .filter(|name| !vacuumed.contains(name.as_str()))
             .map(|name| TimestampedName::parse(name))
             .collect::<Result<Vec<_>>>()?;
-        fragments.retain(|name| name.is_within(at));
+        fragments.retain(counts);
         fragments.sort();
         let mut deletes: Vec<_> = deletes.into_values().collect();
         deletes.sort_by_key(|delete| delete.at);
@@ -115,6 +148,22 @@ pub fn consolidated_commits<'a>(
         .into_iter()
         .fold(String::new(), |out, name| out + &format!("__commits/{name}.wrt\n"))
         .into_bytes()
+}
+
+/// As [`consolidated_commits`], with deletes: the marker of each, and the bytes of its file.
+///
+/// Behind the line of a delete come u64 size and as many bytes.
+pub fn consolidated_commits_with_deletes<'a>(
+    fragments: impl IntoIterator<Item = &'a TimestampedName>,
+    deletes: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Vec<u8> {
+    let mut out = consolidated_commits(fragments);
+    for (marker, bytes) in deletes {
+        out.extend_from_slice(marker.as_bytes());
+        out.push(b'\n');
+        put_lp64(&mut out, bytes);
+    }
+    out
 }
 
 /// The paths in the lines of a consolidated commits file, as they stand there.
@@ -204,12 +253,33 @@ mod tests {
     }
 
     #[test]
+    fn joined_fragments_stand_for_older_ones_within_their_time_too() {
+        let names = ["__1_1_a_22.wrt", "__3_3_b_22.wrt", "__1_3_j_22.wrt", "__1_3_v_22.vac"];
+        let list = b"__fragments/__1_1_a_22\n__fragments/__3_3_b_22\n".to_vec();
+        let contents = BTreeMap::from([("__1_3_v_22.vac".to_owned(), list)]);
+        let found = |at: u64, sparse| {
+            let commits = match sparse {
+                true => Commits::resolve_sparse(names, &contents, at),
+                false => Commits::resolve(names, &contents, at),
+            };
+            commits.unwrap().fragments.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(found(2, false), ["__1_1_a_22"]);
+        assert_eq!(found(2, true), ["__1_3_j_22"]);
+        assert_eq!(found(3, false), ["__1_3_j_22"]);
+        assert!(found(0, true).is_empty());
+        // Before there were times of cells a joined fragment was there as a whole, or not.
+        let old = Commits::resolve_sparse(["__1_3_j_12.wrt"], &BTreeMap::new(), 2u64).unwrap();
+        assert!(old.fragments.is_empty());
+    }
+
+    #[test]
     fn deletes_stand_in_files_of_their_own_or_in_consolidated_ones() {
-        let mut bytes = b"__commits/__3_3_d_22.del\n".to_vec();
-        crate::bytes::put_lp64(&mut bytes, b"tile\n");
+        let mut bytes =
+            consolidated_commits_with_deletes([], [("__commits/__3_3_d_22.del", &b"tile\n"[..])]);
         bytes.extend_from_slice(b"__commits/__1_1_a_22.wrt\n");
         let contents = BTreeMap::from([("c.con".to_owned(), bytes.clone())]);
-        let resolve = |at| Commits::resolve(["__2_2_e_22.del"], &contents, at).unwrap();
+        let resolve = |at: u64| Commits::resolve(["__2_2_e_22.del"], &contents, at).unwrap();
         let delete = |marker: &str, at, inline: Option<&[u8]>| DeleteCommit {
             marker: format!("__commits/{marker}.del"),
             at,
@@ -223,14 +293,14 @@ mod tests {
         // It can only end behind an entry.
         for end in 1..bytes.len() {
             let contents = BTreeMap::from([("c.con".to_owned(), bytes[..end].to_vec())]);
-            let found = Commits::resolve([], &contents, 9);
+            let found = Commits::resolve([], &contents, 9u64);
             assert_eq!(found.is_ok(), end == 25 + 8 + 5, "cut at {end}");
         }
     }
 
     #[test]
     fn updates_are_refused() {
-        let error = Commits::resolve(["__1_1_a_22.upd"], &BTreeMap::new(), 9).unwrap_err();
+        let error = Commits::resolve(["__1_1_a_22.upd"], &BTreeMap::new(), 9u64).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Unsupported);
     }
 

@@ -1,8 +1,9 @@
 //! Delete conditions: which cells stay.
 
-use crate::bytes::Cursor;
+use crate::bytes::{Cursor, put_lp32, put_lp64, put_u64s};
 use crate::error::{Error, Result};
 use crate::generic_tile;
+use crate::schema::structure_filters;
 
 /// How deep expressions may nest.
 const DEEPEST: usize = 64;
@@ -21,6 +22,27 @@ pub enum Comparison {
     NotIn,
     AlwaysTrue,
     AlwaysFalse,
+}
+
+impl Comparison {
+    /// Each with the number that stands for it.
+    const CODES: [(u8, Self); 10] = [
+        (0, Self::Less),
+        (1, Self::LessOrEqual),
+        (2, Self::Greater),
+        (3, Self::GreaterOrEqual),
+        (4, Self::Equal),
+        (5, Self::NotEqual),
+        (6, Self::In),
+        (7, Self::NotIn),
+        (253, Self::AlwaysTrue),
+        (254, Self::AlwaysFalse),
+    ];
+
+    /// Whether cells are compared with a set.
+    fn is_of_set(self) -> bool {
+        matches!(self, Self::In | Self::NotIn)
+    }
 }
 
 /// A stored condition. In a `.del` file it is the *negation* of what was deleted: a cell stays where it
@@ -61,6 +83,51 @@ impl Condition {
         Ok(condition)
     }
 
+    /// Encodes a `.del` file.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for what would not be read back as it is: offsets of what is no set,
+    /// or that leave the values, and expressions that nest too deep.
+    pub fn write(&self) -> Result<Vec<u8>> {
+        let mut payload = Vec::new();
+        self.put(&mut payload, 0)?;
+        generic_tile::write(&payload, &structure_filters())
+    }
+
+    fn put(&self, out: &mut Vec<u8>, depth: usize) -> Result<()> {
+        if depth > DEEPEST {
+            return Err(Error::invalid(format!("conditions nest deeper than {DEEPEST}")));
+        }
+        let (operator, children) = match self {
+            Self::Compare { field, comparison, value, offsets } => {
+                let inside = offsets.last().is_none_or(|&last| last <= value.len() as u64);
+                let is_set = comparison.is_of_set() || offsets.is_empty();
+                if !is_set || !inside || !offsets.is_sorted() {
+                    let message = format!(
+                        "condition on '{field}': expected offsets of a set only, which rise within {} bytes",
+                        value.len()
+                    );
+                    return Err(Error::invalid(message));
+                }
+                let known = Comparison::CODES.iter().find(|(_, known)| known == comparison);
+                out.extend([1, known.map_or(u8::MAX, |(code, _)| *code)]);
+                put_lp32(out, field.as_bytes())?;
+                put_lp64(out, value);
+                if comparison.is_of_set() {
+                    out.extend_from_slice(&(8 * offsets.len() as u64).to_le_bytes());
+                    put_u64s(out, offsets);
+                }
+                return Ok(());
+            }
+            Self::And(children) => (0, children.as_slice()),
+            Self::Or(children) => (1, children.as_slice()),
+            Self::Not(child) => (2, std::slice::from_ref(&**child)),
+        };
+        out.extend([0, operator]);
+        out.extend_from_slice(&(children.len() as u64).to_le_bytes());
+        children.iter().try_for_each(|child| child.put(out, depth + 1))
+    }
+
     /// The values of a set, as bytes.
     pub fn set_values<'a>(value: &'a [u8], offsets: &'a [u64]) -> impl Iterator<Item = &'a [u8]> {
         let ends = offsets.iter().skip(1).copied().chain([value.len() as u64]);
@@ -94,26 +161,16 @@ fn read_node(cursor: &mut Cursor<'_>, depth: usize) -> Result<Condition> {
             }
         }
         1 => {
-            let comparison = match cursor.u8("comparison")? {
-                0 => Comparison::Less,
-                1 => Comparison::LessOrEqual,
-                2 => Comparison::Greater,
-                3 => Comparison::GreaterOrEqual,
-                4 => Comparison::Equal,
-                5 => Comparison::NotEqual,
-                6 => Comparison::In,
-                7 => Comparison::NotIn,
-                253 => Comparison::AlwaysTrue,
-                254 => Comparison::AlwaysFalse,
-                other => {
-                    return Err(Error::corrupt(format!("comparison {other} is not known")).at(at));
-                }
+            let code = cursor.u8("comparison")?;
+            let known = Comparison::CODES.iter().find(|(number, _)| *number == code);
+            let Some(&(_, comparison)) = known else {
+                return Err(Error::corrupt(format!("comparison {code} is not known")).at(at));
             };
             let field = cursor.lp32_str("condition field")?.to_owned();
             let value = cursor.lp64("condition value")?.to_vec();
-            let offsets = match comparison {
-                Comparison::In | Comparison::NotIn => cursor.lp64_u64s("condition offsets")?,
-                _ => Vec::new(),
+            let offsets = match comparison.is_of_set() {
+                true => cursor.lp64_u64s("condition offsets")?,
+                false => Vec::new(),
             };
             // A value left out would change which cells stay.
             if !offsets.is_sorted() || offsets.last().is_some_and(|&last| last > value.len() as u64)
@@ -135,8 +192,29 @@ fn read_node(cursor: &mut Cursor<'_>, depth: usize) -> Result<Condition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::structure_filters;
     use proptest::prelude::*;
+
+    fn any_condition() -> impl Strategy<Value = Condition> {
+        let comparison = prop::sample::select(Comparison::CODES.map(|(_, known)| known).to_vec());
+        let values = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5), 0..5);
+        let compare =
+            (any::<String>(), comparison, values).prop_map(|(field, comparison, values)| {
+                let starts = values.iter().scan(0, |end, value| {
+                    *end += value.len() as u64;
+                    Some(*end - value.len() as u64)
+                });
+                let offsets = if comparison.is_of_set() { starts.collect() } else { Vec::new() };
+                Condition::Compare { field, comparison, value: values.concat(), offsets }
+            });
+        compare.prop_recursive(5, 24, 4, |inner| {
+            let children = prop::collection::vec(inner.clone(), 0..4);
+            prop_oneof![
+                children.clone().prop_map(Condition::And),
+                children.prop_map(Condition::Or),
+                inner.prop_map(|child| Condition::Not(Box::new(child))),
+            ]
+        })
+    }
 
     fn stored(payload: &[u8]) -> Vec<u8> {
         generic_tile::write(payload, &structure_filters()).unwrap()
@@ -163,6 +241,32 @@ mod tests {
         assert_eq!((field.as_str(), comparison), ("louvain", Comparison::In));
         let values: Vec<_> = Condition::set_values(&value, &offsets).collect();
         assert_eq!(values, [[1], [2]]);
+    }
+
+    #[test]
+    fn the_stored_layout_is_written() {
+        let condition = Condition::read(&stored(NOT_IN_SET)).unwrap();
+        assert_eq!(condition.write().unwrap(), stored(NOT_IN_SET));
+    }
+
+    #[test]
+    fn what_would_be_read_otherwise_is_not_written() {
+        let on = |comparison, offsets: &[u64]| Condition::Compare {
+            field: "a".to_owned(),
+            comparison,
+            value: vec![1, 2],
+            offsets: offsets.to_vec(),
+        };
+        assert!(on(Comparison::NotIn, &[0, 1]).write().is_ok());
+        for (comparison, offsets) in
+            [(Comparison::Equal, &[0][..]), (Comparison::In, &[1, 0]), (Comparison::In, &[0, 3])]
+        {
+            let error = on(comparison, offsets).write().unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidInput, "{error}");
+        }
+        let deep =
+            (0..=DEEPEST).fold(on(Comparison::Less, &[]), |c, _| Condition::Not(Box::new(c)));
+        assert_eq!(deep.write().unwrap_err().kind(), crate::ErrorKind::InvalidInput);
     }
 
     #[test]
@@ -193,6 +297,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn round_trip(condition in any_condition()) {
+            let bytes = condition.write().unwrap();
+            prop_assert_eq!(Condition::read(&bytes).unwrap(), condition);
+        }
+
         #[test]
         fn altered_bytes_never_panic(at in 0..NOT_IN_SET.len(), byte: u8) {
             let mut payload = NOT_IN_SET.to_vec();

@@ -87,9 +87,16 @@ impl GroupDetails {
 
     /// The bytes of a version 2 file that adds `members`.
     pub fn write(members: &[Member]) -> Result<Vec<u8>> {
+        Self::write_changes(members.iter().map(|member| (member, false)))
+    }
+
+    /// The bytes of a version 2 file with these entries: each a member, and whether it is removed.
+    pub fn write_changes<'a>(
+        entries: impl ExactSizeIterator<Item = (&'a Member, bool)>,
+    ) -> Result<Vec<u8>> {
         let mut payload = 2u32.to_le_bytes().to_vec();
-        payload.extend_from_slice(&(members.len() as u64).to_le_bytes());
-        for member in members {
+        payload.extend_from_slice(&(entries.len() as u64).to_le_bytes());
+        for (member, deleted) in entries {
             payload.extend_from_slice(&2u32.to_le_bytes());
             payload.push(match member.kind {
                 MemberKind::Group => 1,
@@ -101,7 +108,7 @@ impl GroupDetails {
             if let Some(name) = &member.name {
                 put_lp64(&mut payload, name.as_bytes());
             }
-            payload.push(0);
+            payload.push(u8::from(deleted));
         }
         generic_tile::write(&payload, &structure_filters())
     }
@@ -147,12 +154,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(members in proptest::collection::vec(any_member(), 0..10)) {
-            let read = GroupDetails::read(&GroupDetails::write(&members).unwrap()).unwrap();
+        fn round_trip(entries in proptest::collection::vec((any_member(), any::<bool>()), 0..10)) {
+            let changes = entries.iter().map(|(member, deleted)| (member, *deleted));
+            let read = GroupDetails::read(&GroupDetails::write_changes(changes).unwrap()).unwrap();
             prop_assert_eq!(read.version, 2);
-            prop_assert!(read.entries.iter().all(|(_, deleted)| !deleted));
-            let found: Vec<_> = read.entries.into_iter().map(|(member, _)| member).collect();
-            prop_assert_eq!(found, members);
+            prop_assert_eq!(read.entries, entries);
         }
 
         #[test]

@@ -60,20 +60,46 @@ impl MetadataValue {
 /// for each entry: lp32 key | u8 deleted | unless deleted: u8 datatype | u32 count | values
 /// ```
 pub fn apply(entries: &mut BTreeMap<String, MetadataValue>, file: &[u8]) -> Result<()> {
+    changes(file, |key, value| {
+        match value {
+            Some(value) => entries.insert(key, value),
+            None => entries.remove(&key),
+        };
+    })
+}
+
+/// Hands the keys of a metadata file to `each`, with their values; those that it removes without one.
+fn changes(file: &[u8], mut each: impl FnMut(String, Option<MetadataValue>)) -> Result<()> {
     let (payload, _) = generic_tile::read(file, 0)?;
     let mut cursor = Cursor::new(&payload);
     while cursor.remaining() > 0 {
         let key = cursor.lp32_str("metadata key")?.to_owned();
         if cursor.flag("metadata deletion")? {
-            entries.remove(&key);
+            each(key, None);
             continue;
         }
         let datatype = Datatype::from_code(cursor.u8("metadata datatype")?)?;
         let count = cursor.count32(datatype.size(), "metadata values")?;
         let bytes = cursor.take(count * datatype.size(), "metadata value")?.to_vec();
-        entries.insert(key, MetadataValue { datatype, bytes });
+        each(key, Some(MetadataValue { datatype, bytes }));
     }
     Ok(())
+}
+
+/// The bytes of one metadata file that does what `files` do, given in the order in which they apply.
+///
+/// A key that the last of them removes is removed by it too: files that are older than these may have it.
+///
+/// # Errors
+/// Those of decoding, and of [`write`].
+pub fn join<'a>(files: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>> {
+    let mut entries = BTreeMap::new();
+    for file in files {
+        changes(file, |key, value| {
+            entries.insert(key, value);
+        })?;
+    }
+    write_changes(entries.iter().map(|(key, value)| (key.as_str(), value.as_ref())))
 }
 
 /// The bytes of a metadata file that sets `entries`.
@@ -82,9 +108,19 @@ pub fn apply(entries: &mut BTreeMap<String, MetadataValue>, file: &[u8]) -> Resu
 /// [`InvalidInput`](crate::ErrorKind::InvalidInput) where a key or value is longer than a u32 can count, or
 /// a value ends within one of its numbers.
 pub fn write(entries: &BTreeMap<String, MetadataValue>) -> Result<Vec<u8>> {
+    write_changes(entries.iter().map(|(key, value)| (key.as_str(), Some(value))))
+}
+
+fn write_changes<'a>(
+    entries: impl Iterator<Item = (&'a str, Option<&'a MetadataValue>)>,
+) -> Result<Vec<u8>> {
     let mut payload = Vec::new();
     for (key, value) in entries {
         put_lp32(&mut payload, key.as_bytes())?;
+        let Some(value) = value else {
+            payload.push(1);
+            continue;
+        };
         if !value.bytes.len().is_multiple_of(value.datatype.size()) {
             return Err(Error::invalid(format!(
                 "metadata '{key}': expected a multiple of {} bytes, found {}",
@@ -162,5 +198,39 @@ mod tests {
         payload.push(1);
         apply(&mut entries, &generic_tile::write(&payload, &structure_filters()).unwrap()).unwrap();
         assert_eq!(entries.keys().collect::<Vec<_>>(), ["b"]);
+    }
+
+    /// Keys that are set, or removed, by files one after another.
+    fn any_files() -> impl Strategy<Value = Vec<BTreeMap<String, Option<i64>>>> {
+        let file = proptest::collection::btree_map("[a-d]", any::<Option<i64>>(), 0..4);
+        proptest::collection::vec(file, 0..6)
+    }
+
+    fn file_of(changes: &BTreeMap<String, Option<i64>>) -> Vec<u8> {
+        let values: Vec<_> =
+            changes.iter().map(|(key, value)| (key, value.map(MetadataValue::from))).collect();
+        write_changes(values.iter().map(|(key, value)| (key.as_str(), value.as_ref()))).unwrap()
+    }
+
+    proptest! {
+        /// Whatever was there before, and also while what was joined is still there behind it.
+        #[test]
+        fn a_joined_file_does_what_its_parts_do(
+            before in proptest::collection::btree_map("[a-d]", any::<i64>(), 0..4), files in any_files(),
+        ) {
+            let before: BTreeMap<String, MetadataValue> =
+                before.into_iter().map(|(key, value)| (key, value.into())).collect();
+            let files: Vec<Vec<u8>> = files.iter().map(file_of).collect();
+            let joined = join(files.iter().map(Vec::as_slice)).unwrap();
+            let applied = |files: &[&Vec<u8>]| {
+                let mut entries = before.clone();
+                files.iter().for_each(|file| apply(&mut entries, file).unwrap());
+                entries
+            };
+            let expected = applied(&files.iter().collect::<Vec<_>>());
+            prop_assert_eq!(&applied(&[&joined]), &expected);
+            let both: Vec<&Vec<u8>> = [&joined].into_iter().chain(&files).collect();
+            prop_assert_eq!(&applied(&both), &expected);
+        }
     }
 }

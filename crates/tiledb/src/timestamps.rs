@@ -55,6 +55,34 @@ impl TimestampedName {
     pub fn is_within(&self, at: u64) -> bool {
         self.end <= at
     }
+
+    /// Whether everything it holds was written within a period.
+    pub fn is_of(&self, period: Period) -> bool {
+        period.holds(self.start) && period.holds(self.end)
+    }
+}
+
+/// When what counts was written, in milliseconds since 1970; both ends belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// What was written before does not count.
+    pub start: u64,
+    /// What was written later does not count; `u64::MAX` is now.
+    pub end: u64,
+}
+
+impl Period {
+    /// Whether a time lies in it.
+    pub fn holds(self, time: u64) -> bool {
+        self.start <= time && time <= self.end
+    }
+}
+
+impl From<u64> for Period {
+    /// All that was written until a time.
+    fn from(end: u64) -> Self {
+        Self { start: 0, end }
+    }
 }
 
 /// A number without sign or leading zeros: a name must come back the same from [`fmt::Display`], because

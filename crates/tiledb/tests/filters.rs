@@ -133,6 +133,11 @@ impl Fixture {
                         | Filter::DoubleDelta { .. }
                         | Filter::BitWidthReduction { .. }
                         | Filter::Byteshuffle
+                        | Filter::Bitshuffle
+                        | Filter::PositiveDelta { .. }
+                        | Filter::Xor
+                        | Filter::ScaleFloat { .. }
+                        | Filter::Bzip2 { .. }
                         | Filter::ChecksumMd5
                         | Filter::ChecksumSha256
                 )

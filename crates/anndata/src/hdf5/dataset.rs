@@ -14,6 +14,7 @@ use hdf5_reader::object_header::ObjectHeader;
 use super::chunk::{Chunks, Index};
 use super::filter::Pipeline;
 use super::{Attributes, ElementType, File, decode};
+use crate::memory::zeroed;
 use crate::model::element_count;
 use crate::{Error, ErrorKind, Result};
 
@@ -188,7 +189,7 @@ impl Dataset {
         {
             let address = address.saturating_add(skip);
             self.file.check_range(address, length as u64)?;
-            let mut bytes = allocate(length)?;
+            let mut bytes = zeroed(length)?;
             self.file.read_data(address, bytes.as_slice_mut())?;
             return Ok((bytes, count));
         }
@@ -197,7 +198,7 @@ impl Dataset {
             DataLayout::Chunked { .. } => Some(self.chunks()?),
             _ => None,
         };
-        let mut bytes = allocate(length)?;
+        let mut bytes = zeroed(length)?;
         if let Some(fill) = &self.state.fill {
             bytes.as_slice_mut().chunks_exact_mut(size).for_each(|place| {
                 place.copy_from_slice(fill);
@@ -275,13 +276,6 @@ impl fmt::Debug for Dataset {
             .field("element", self.element())
             .finish_non_exhaustive()
     }
-}
-
-fn allocate(length: usize) -> Result<MutableBuffer> {
-    MutableBuffer::try_from_len_zeroed(length).map_err(|error| {
-        Error::new(ErrorKind::TooLarge, format!("there is no memory for {length} bytes"))
-            .caused_by(error)
-    })
 }
 
 /// The shape that a dataspace message announces; none for a null space.

@@ -12,6 +12,7 @@ use super::metadata::ArrayMetadata;
 use super::shard::Indexes;
 use super::store::Store;
 use crate::hdf5::{ElementType, decode_in_place};
+use crate::memory::zeroed;
 use crate::model::element_count;
 use crate::{Error, ErrorKind, Result, grid};
 
@@ -182,10 +183,7 @@ impl Array {
         let count = self.check_rows(&rows)?;
         let size = self.element().size();
         let length = count.saturating_mul(size);
-        let mut out = MutableBuffer::try_from_len_zeroed(length).map_err(|error| {
-            Error::new(ErrorKind::TooLarge, format!("there is no memory for {length} bytes"))
-                .caused_by(error)
-        })?;
+        let mut out = zeroed(length)?;
         if let Some(fill) = fill {
             out.as_slice_mut().chunks_exact_mut(size).for_each(|place| place.copy_from_slice(fill));
         }

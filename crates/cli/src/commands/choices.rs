@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use vacuole_query::Choice;
 
+use super::experiments_only;
 use crate::error::CliError;
 
 /// Which cells and genes are meant, besides filters; all that is given has to hold.
@@ -43,6 +44,30 @@ impl ChoiceArguments {
         )
     }
 
+    /// Which of the options that choose cells is given, if any. Files of ids are not read, as stdin can be only once.
+    pub(crate) fn given_of_obs(&self) -> Option<&'static str> {
+        given([
+            ("--obs-join-ids", self.obs_join_ids.is_some()),
+            ("--obs-ids", self.obs_ids.is_some()),
+            ("--obs-ids-file", self.obs_ids_file.is_some()),
+        ])
+    }
+
+    /// The same of genes.
+    pub(crate) fn given_of_var(&self) -> Option<&'static str> {
+        given([
+            ("--var-join-ids", self.var_join_ids.is_some()),
+            ("--var-ids", self.var_ids.is_some()),
+            ("--var-ids-file", self.var_ids_file.is_some()),
+        ])
+    }
+
+    /// Refuses join ids where there are none.
+    pub(crate) fn without_join_ids(&self) -> Result<(), CliError> {
+        experiments_only("--obs-join-ids", self.obs_join_ids.is_some())?;
+        experiments_only("--var-join-ids", self.var_join_ids.is_some())
+    }
+
     /// The genes.
     pub(crate) fn var(&self, filter: Option<&str>) -> Result<Choice, CliError> {
         let join_ids = self.var_join_ids.as_deref();
@@ -54,6 +79,11 @@ impl ChoiceArguments {
             "--var-join-ids",
         )
     }
+}
+
+/// The first of some options that is given.
+pub(crate) fn given<const N: usize>(options: [(&'static str, bool); N]) -> Option<&'static str> {
+    options.into_iter().find(|(_, given)| *given).map(|(option, _)| option)
 }
 
 fn choice(

@@ -8,6 +8,7 @@ use vacuole_query::{AxisSelection, Source, h5ad};
 use vacuole_store::Store;
 
 use super::{experiment, experiments_only, filter_notes, source};
+use crate::at::AtArgument;
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
     /// A value filter on var
     #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
     var: Option<String>,
+    #[command(flatten)]
+    at: AtArgument,
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
@@ -60,7 +63,7 @@ fn in_experiment(
     arguments: &Arguments,
     output: &Output,
 ) -> Result<(Option<u64>, Option<u64>), CliError> {
-    let experiment = experiment(folder)?;
+    let experiment = experiment(folder, arguments.at)?;
     let count = |found: AxisSelection| {
         filter_notes(output, found.notes());
         found.len() as u64
@@ -83,6 +86,7 @@ fn in_file(
     arguments: &Arguments,
     output: &Output,
 ) -> Result<(Option<u64>, Option<u64>), CliError> {
+    arguments.at.experiments_only()?;
     experiments_only("--measurement", arguments.measurement.is_some())?;
     let count = |found: h5ad::Selected| {
         filter_notes(output, &found.notes);

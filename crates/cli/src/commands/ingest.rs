@@ -202,12 +202,13 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         rename_ids: arguments.rename_ids,
         schema_only: arguments.schema_only,
         widen: arguments.widen,
+        addition: None,
         replan: arguments.replan,
         allow_ambiguous_ids: arguments.allow_ambiguous_ids,
     };
     let resources = Resources { memory: arguments.memory, tmpdir: arguments.tmpdir };
     let shard = arguments.shard.map_or(Ok(Shard::WHOLE), ShardArgument::resolve)?;
-    let progress = Bars { output, bar: Mutex::new(ProgressBar::hidden()) };
+    let progress = Bars::new(output);
     if let Some(plan) = &arguments.plan {
         let summary = ingest_planned(plan, &resources, &progress, shard)?;
         progress.clear();
@@ -323,18 +324,22 @@ fn told(summary: &IngestSummary, named: &str, shard: Shard) -> String {
 }
 
 /// A number of bytes, as `256MiB`; no less than an ingest can keep to.
-fn memory(text: &str) -> Result<u64, String> {
+pub(super) fn memory(text: &str) -> Result<u64, String> {
     size::at_least(Resources::LEAST_MEMORY, text)
 }
 
 /// Progress on a terminal, warnings as messages.
-struct Bars<'a> {
+pub(super) struct Bars<'a> {
     output: &'a Output,
     bar: Mutex<ProgressBar>,
 }
 
-impl Bars<'_> {
-    fn clear(&self) {
+impl<'a> Bars<'a> {
+    pub(super) fn new(output: &'a Output) -> Self {
+        Self { output, bar: Mutex::new(ProgressBar::hidden()) }
+    }
+
+    pub(super) fn clear(&self) {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner).finish_and_clear();
     }
 }

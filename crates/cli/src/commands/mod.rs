@@ -1,15 +1,25 @@
 //! One file for each subcommand: its arguments, and what it does.
 
+pub(crate) mod add;
 pub(crate) mod bucket;
 mod choices;
 pub(crate) mod consolidate;
 pub(crate) mod count;
+pub(crate) mod delete;
 pub(crate) mod export;
 pub(crate) mod ingest;
+pub(crate) mod log;
 pub(crate) mod query;
+pub(crate) mod remove;
+pub(crate) mod rename;
+pub(crate) mod repair;
 pub(crate) mod sample;
 pub(crate) mod show;
+mod slice;
+pub(crate) mod sql;
 pub(crate) mod stats;
+mod table;
+pub(crate) mod update;
 pub(crate) mod vacuum;
 pub(crate) mod values;
 pub(crate) mod verify;
@@ -21,30 +31,20 @@ use vacuole_anndata::write::{Compression, Container, DEFAULT_GZIP, DEFAULT_ZSTD,
 use vacuole_query::{Experiment, Source};
 use vacuole_store::Store;
 
+use crate::at::AtArgument;
+pub(crate) use crate::at::NOW;
 use crate::error::CliError;
+pub(crate) use crate::error::experiments_only;
 use crate::output::Output;
-
-/// The newest state of an experiment.
-pub(crate) const NOW: u64 = u64::MAX;
 
 /// What questions are about: an experiment, or an H5AD file.
 pub(crate) fn source(location: &str) -> Result<Source, CliError> {
     Source::open(location).map_err(|error| CliError::from(error).about_either())
 }
 
-/// The experiment in a folder.
-pub(crate) fn experiment(folder: Arc<dyn Store>) -> Result<Experiment, CliError> {
-    Ok(Experiment::of(Source::object(folder, NOW)?)?)
-}
-
-/// Refuses an option that only experiments have.
-pub(crate) fn experiments_only(option: &str, given: bool) -> Result<(), CliError> {
-    if !given {
-        return Ok(());
-    }
-    let message =
-        "expected an experiment with this option, found an H5AD file; leave the option out";
-    Err(CliError::usage(option, message))
+/// The experiment in a folder as it was at a time.
+pub(crate) fn experiment(folder: Arc<dyn Store>, at: AtArgument) -> Result<Experiment, CliError> {
+    Ok(Experiment::of(Source::object(folder, at.time())?)?)
 }
 
 /// Tells what a filter asks for that is not there.

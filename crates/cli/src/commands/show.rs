@@ -5,7 +5,8 @@ use std::fmt::Write;
 use vacuole_query::{Node, Source, h5ad, tree};
 use vacuole_store::Uri;
 
-use super::{NOW, source};
+use super::source;
+use crate::at::AtArgument;
 use crate::error::CliError;
 use crate::output::{Output, bytes};
 
@@ -14,22 +15,26 @@ use crate::output::{Output, bytes};
 #[command(after_help = "Examples:
   vacuole show atlas
   vacuole show atlas/ms/RNA/var --json
+  vacuole show atlas --at 2024-03-01
   vacuole show pbmc.h5ad")]
 pub(crate) struct Arguments {
     /// An experiment, any SOMA object in one, or an H5AD file
     uri: String,
+    #[command(flatten)]
+    at: AtArgument,
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let tree = match source(&arguments.uri)? {
         // As it may be shown: a URL may hold a key.
         Source::File(file) => {
+            arguments.at.experiments_only()?;
             let uri = Uri::parse(&arguments.uri).map_err(vacuole_soma::Error::from)?;
             let name = if uri.is_file() { uri.to_string() } else { arguments.uri };
             Node { name, ..h5ad::show(&file)? }
         }
         Source::Folder(folder) => {
-            let object = Source::object(folder, NOW)?;
+            let object = Source::object(folder, arguments.at.time())?;
             let name = object.display().trim_end_matches('/').to_owned();
             Node { name, ..tree(&object)? }
         }
@@ -45,7 +50,8 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
 fn print(node: &Node, depth: usize, text: &mut String) {
     let indent = "  ".repeat(depth);
     let kind = node.soma_type.trim_start_matches("SOMA");
-    let is_frame = kind.eq_ignore_ascii_case("dataframe");
+    // Of points and shapes too.
+    let is_frame = kind.to_ascii_lowercase().ends_with("dataframe");
     let _ = write!(text, "{indent}{}  {kind}", node.name);
     if !node.shape.is_empty() {
         let shape = node.shape.iter();

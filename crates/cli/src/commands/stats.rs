@@ -1,4 +1,4 @@
-//! `vacuole stats`: statistics of genes, of cells, or of genes in groups of cells.
+//! `vacuole stats`: statistics of genes, of cells, of genes in groups of cells, or of a whole layer.
 
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ use vacuole_query::{
 };
 
 use super::{experiment, experiments_only, filter_notes, source};
+use crate::at::AtArgument;
 use crate::error::CliError;
 use crate::format::Format;
 use crate::output::Output;
@@ -20,12 +21,13 @@ use crate::target::Target;
 /// The most rows that are written as JSON, all of which are held.
 const MOST_AS_JSON: u64 = 1_000_000;
 
-/// Sum up the values of each gene, or of each cell, or of each gene in groups of cells
+/// Sum up the values of each gene, or of each cell, or of each gene in groups of cells, or of all
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   vacuole stats atlas -o genes.csv
   vacuole stats atlas --by cell_type --var \"var_id in ['CD4', 'CD8A']\"
   vacuole stats atlas --per cell --obs \"tissue == 'lung'\" -o cells.tsv
+  vacuole stats atlas --per layer
   vacuole stats pbmc.h5ad --layer counts --json
 
 n is how many values there are, zeros that are not stored among them, and nnz how many are not zero. Sums are of twice the
@@ -67,6 +69,8 @@ pub(crate) struct Arguments {
     /// The column of var that holds the ids [default: the one that the ingest made of them, else var_id]
     #[arg(long, value_name = "COLUMN")]
     var_id_name: Option<String>,
+    #[command(flatten)]
+    at: AtArgument,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -75,6 +79,8 @@ enum Each {
     Gene,
     /// Each cell
     Cell,
+    /// The whole layer: one row
+    Layer,
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
@@ -83,6 +89,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         (Some(column), _) => Per::Group(column),
         (None, Each::Gene) => Per::Gene,
         (None, Each::Cell) => Per::Cell,
+        (None, Each::Layer) => Per::Layer,
     };
     let options = StatsOptions {
         measurement: arguments.measurement,
@@ -99,7 +106,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         let format = Format::of(name, None, |format| format.table().is_some())?;
         let target = Target::new(name)?;
         let mut file = StatsFile::new(target.path(), format.table().unwrap_or(TableFormat::Csv));
-        let summary = of_source(source, &options, &mut file)?;
+        let summary = of_source(source, arguments.at, &options, &mut file)?;
         file.finish()?;
         target.finish()?;
         drop(progress);
@@ -109,7 +116,7 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     }
     let keep = if output.is_json() { usize::MAX } else { arguments.limit };
     let mut shown = Shown { keep, json: output.is_json(), rows: Vec::new() };
-    let summary = of_source(source, &options, &mut shown)?;
+    let summary = of_source(source, arguments.at, &options, &mut shown)?;
     drop(progress);
     filter_notes(output, &summary.filter_notes);
     let rows = shown.rows;
@@ -126,24 +133,27 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
 
 fn of_source(
     source: Source,
+    at: AtArgument,
     options: &StatsOptions,
     sink: &mut dyn StatsSink,
 ) -> Result<StatsSummary, CliError> {
     Ok(match source {
         Source::File(file) => {
+            at.experiments_only()?;
             experiments_only("--measurement", options.measurement.is_some())?;
             experiments_only("--obs-id-name", options.obs_id_name.is_some())?;
             experiments_only("--var-id-name", options.var_id_name.is_some())?;
             write_file_stats(&file, options, sink)?
         }
-        Source::Folder(folder) => write_stats(&experiment(folder)?, options, sink)?,
+        Source::Folder(folder) => write_stats(&experiment(folder, at)?, options, sink)?,
     })
 }
 
 fn told(summary: &StatsSummary) -> String {
     let groups = summary.groups.map(|groups| format!(", {groups} groups")).unwrap_or_default();
     let StatsSummary { n_obs, n_var, rows, .. } = summary;
-    format!("{rows} rows, of {n_obs} cells x {n_var} genes{groups}")
+    let what = if *rows == 1 { "row" } else { "rows" };
+    format!("{rows} {what}, of {n_obs} cells x {n_var} genes{groups}")
 }
 
 /// The first rows.
@@ -182,7 +192,11 @@ struct Document<'a> {
 /// Columns as wide as they need to be: text to the left, numbers to the right.
 fn table(per: &Per, rows: &[StatsRow]) -> String {
     let names = StatsRow::columns(per);
-    let texts = if matches!(per, Per::Group(_)) { 2 } else { 1 };
+    let texts = match per {
+        Per::Group(_) => 2,
+        Per::Gene | Per::Cell => 1,
+        Per::Layer => 0,
+    };
     let mut lines = vec![names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()];
     lines.extend(rows.iter().map(|row| {
         let cells = row.cells().into_iter().enumerate();

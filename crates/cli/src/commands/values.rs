@@ -8,6 +8,7 @@ use vacuole_query::{Axis, Source, Values, h5ad};
 use vacuole_store::Store;
 
 use super::{experiment, experiments_only, filter_notes, source};
+use crate::at::AtArgument;
 use crate::error::CliError;
 use crate::output::Output;
 
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
     /// Count only the cells that this value filter finds
     #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
     obs: Option<String>,
+    #[command(flatten)]
+    at: AtArgument,
 }
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
@@ -52,10 +55,11 @@ fn in_experiment(folder: Arc<dyn Store>, arguments: &Arguments) -> Result<Values
         true => Axis::Var(arguments.measurement.as_deref()),
         false => Axis::Obs(arguments.obs.as_deref()),
     };
-    Ok(experiment(folder)?.values(axis, &arguments.column)?)
+    Ok(experiment(folder, arguments.at)?.values(axis, &arguments.column)?)
 }
 
 fn in_file(file: &H5ad, arguments: &Arguments) -> Result<Values, CliError> {
+    arguments.at.experiments_only()?;
     experiments_only("--measurement", arguments.measurement.is_some())?;
     Ok(match arguments.var {
         true => h5ad::values_of_var(file, &arguments.column)?,

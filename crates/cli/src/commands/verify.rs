@@ -13,7 +13,8 @@ use crate::output::{Output, bytes};
   vacuole verify atlas --json
 
 Exits with 6 where something is altered or missing, and with 11 where all can be read but no
-checksum covers it, as in what tiledbsoma has written by itself.")]
+checksum covers some of it, as of what tiledbsoma has written by itself. Notes tell what is legal and
+worth to know, as rows without values, and change nothing about that. Damage: `vacuole repair`.")]
 pub(crate) struct Arguments {
     /// An experiment, or any SOMA object in one
     uri: String,
@@ -35,27 +36,29 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
             bytes(report.bytes),
             report.files
         );
-        match (&report.faults[..], &report.not_checksummed[..]) {
-            ([], []) => format!("{shown}: sound: {found}"),
-            ([], some) => {
-                format!(
-                    "{shown}: no fault found, but {} arrays are not checksummed: {found}",
-                    some.len()
-                )
+        let faults = report.faults.iter().map(ToString::to_string);
+        let notes = report.notes.iter().map(|note| format!("note: {note}"));
+        let unchecked =
+            report.not_checksummed.iter().map(|object| format!("not checksummed: {object}"));
+        let verdict = match (report.faults.len() as u64 + report.more_faults, unchecked.len()) {
+            (0, 0) => format!("{shown}: sound: {found}"),
+            (0, some) => {
+                format!("{shown}: no fault found, but {some} objects are not checksummed: {found}")
             }
-            (faults, _) => {
-                format!("{}\n{shown}: {} faults: {found}", faults.join("\n"), faults.len())
-            }
-        }
+            (faults, _) => format!("{shown}: {faults} faults: {found}"),
+        };
+        let lines = faults.chain(notes).chain(unchecked).chain(std::iter::once(verdict));
+        lines.collect::<Vec<_>>().join("\n")
     });
     if !report.faults.is_empty() {
-        return Err(CliError::corrupt(shown, format!("{} faults", report.faults.len())));
+        let count = report.faults.len() as u64 + report.more_faults;
+        return Err(CliError::corrupt(shown, format!("{count} faults")));
     }
     if !report.not_checksummed.is_empty() {
         let count = report.not_checksummed.len();
         return Err(CliError::not_checksummed(
             shown,
-            format!("{count} arrays are not checksummed"),
+            format!("{count} objects are not checksummed"),
         ));
     }
     Ok(())

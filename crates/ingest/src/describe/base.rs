@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Field};
 use arrow_select::take::take;
 use vacuole_soma::array::{Array, SparseReadOptions, arrow_type};
 use vacuole_soma::create::{deciding_files, folder_of};
-use vacuole_soma::{Object, SomaType, layout, member_name};
+use vacuole_soma::{Object, SomaType, keys, layout, member_name};
 use vacuole_store::{Store, join};
 use vacuole_tiledb::schema::{ArraySchema, Layout, Range};
 
@@ -145,18 +145,51 @@ impl Base {
         self.groups.contains_key(path)
     }
 
-    /// Where in the store an object is, or would be.
-    pub(crate) fn place(&self, path: &str) -> String {
+    /// Whether it has the same members as another.
+    pub(crate) fn has_members_of(&self, other: &Self) -> bool {
+        self.groups == other.groups && self.arrays.keys().eq(other.arrays.keys())
+    }
+
+    /// What the index of a data frame was called in pandas.
+    pub(crate) fn index_name(&self, stored: &Stored) -> Result<Option<String>> {
+        let frame = Object::open(Arc::clone(&self.store), &stored.path, u64::MAX)?;
+        let json = frame.metadata().get(keys::INDEX_NAME).and_then(|value| value.as_str());
+        Ok(json.and_then(|json| serde_json::from_str::<Option<String>>(json).ok()?))
+    }
+
+    /// Where in the store an object is, or would be that the ingest of this name makes: in a folder of its own, where
+    /// the usual one has what a member had that was removed or renamed.
+    ///
+    /// # Errors
+    /// Those of listing.
+    pub(crate) fn place(&self, path: &str, uuid: &str) -> Result<String> {
         if let Some(found) = self.groups.get(path) {
-            return found.clone();
+            return Ok(found.clone());
         }
         if let Some(found) = self.arrays.get(path) {
-            return found.path.clone();
+            return Ok(found.path.clone());
         }
-        match path.rsplit_once('/') {
-            Some((parent, name)) => join(&self.place(parent), name),
-            None => path.to_owned(),
+        let Some((parent, name)) = path.rsplit_once('/') else { return Ok(path.to_owned()) };
+        let usual = join(&self.place(parent, uuid)?, name);
+        Ok(match self.is_taken(&usual, uuid)? {
+            true => format!("{usual}-{uuid}"),
+            false => usual,
+        })
+    }
+
+    /// Whether a folder has anything of an object that the ingest of this name has not written.
+    fn is_taken(&self, path: &str, uuid: &str) -> Result<bool> {
+        if self.store.list(path)?.is_empty() {
+            return Ok(false);
         }
+        for folder in ["__schema", "__group", "__meta", "__fragments"] {
+            let found = self.store.list(&join(path, folder))?;
+            let is_foreign = |name: &str| name != "__enumerations" && !name.contains(uuid);
+            if found.iter().any(|entry| is_foreign(&entry.name)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// For each array the files that decide what it is.

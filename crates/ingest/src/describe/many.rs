@@ -17,6 +17,7 @@ use vacuole_store::join;
 use vacuole_tiledb::FORMAT_VERSION;
 use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 
+use super::addition::describe_addition;
 use super::base::{Base, Stored};
 use super::id_column::{IdColumn, IdsThere};
 use super::join_columns::{Joined, OfInput, WIDEN, join_columns, shown};
@@ -25,7 +26,7 @@ use super::same_cells::{Known, Settled};
 use super::same_ids::{IdSource, SameIds};
 use super::{
     ArrayNode, Contents, Context, Description, FrameContents, GroupNode, MatrixContents, Node,
-    OfFile, Part, SomaColumn, Standing, describe, frame, widen,
+    OfFile, Part, SomaColumn, Standing, describe, frame, settle, widen,
 };
 
 use crate::error::{Error, Result};
@@ -59,6 +60,14 @@ pub(crate) fn describe_all(
     uuid: &str,
     ids: IdsOf,
 ) -> Result<Description> {
+    if let Some(addition) = &options.addition {
+        let (Some(base), [only]) = (base, &**files) else {
+            let message = "expected one file, and an experiment to add to".to_owned();
+            return Err(Error::Unfit { object: "the inputs".to_owned(), message });
+        };
+        let context = context_of(only, options, progress, uuid, false);
+        return describe_addition(only, base, addition, &context);
+    }
     if let ([only], None, false) = (&**files, base, options.schema_only) {
         let context = context_of(only, options, progress, uuid, false);
         return Ok(describe(&only.file, &context)?.finish());
@@ -247,12 +256,7 @@ impl<'a> Together<'a> {
             }
         };
         if let Some(base) = self.base {
-            for node in &mut nodes {
-                match node {
-                    Node::Array(array) => array.path = base.place(&array.path),
-                    Node::Group(group) => group.path = base.place(&group.path),
-                }
-            }
+            settle(base, &mut nodes, self.context.uuid)?;
         }
         Ok(Description { nodes, kept: None, n_obs, n_vars })
     }
@@ -847,7 +851,7 @@ fn chosen_rows(
     taken.collect()
 }
 
-fn frame_of(node: &ArrayNode) -> Option<&FrameContents> {
+pub(super) fn frame_of(node: &ArrayNode) -> Option<&FrameContents> {
     match node.parts.first().map(|part| &part.contents) {
         Some(Contents::Frame(frame)) => Some(frame),
         _ => None,

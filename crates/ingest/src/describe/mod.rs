@@ -3,6 +3,7 @@
 //! The mapping is TileDB-SOMA's (`tiledbsoma.io.from_h5ad`), name by name and type by type, so that the same
 //! file ingested by either reads as equal. What that mapping has no place for is left out with a warning.
 
+mod addition;
 mod base;
 mod chosen;
 mod column;
@@ -108,6 +109,23 @@ pub(crate) enum Contents {
     Frame(FrameContents),
     Matrix(MatrixContents),
     Dense(DenseContents),
+}
+
+/// Says of objects, which have the paths that an ingest gives them, where they are in the store, or will be.
+fn settle(base: &Base, nodes: &mut [Node], uuid: &str) -> Result<()> {
+    for node in nodes {
+        match node {
+            Node::Array(array) => array.path = base.place(&array.path, uuid)?,
+            Node::Group(group) => {
+                for member in &mut group.members {
+                    let place = base.place(&join(&group.path, &member.uri), uuid)?;
+                    member.uri = place.rsplit('/').next().unwrap_or(&place).to_owned();
+                }
+                group.path = base.place(&group.path, uuid)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is being described, and where warnings go.

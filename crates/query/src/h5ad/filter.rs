@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema};
 use vacuole_anndata::model::{ColumnEncoding, widened};
 use vacuole_anndata::{Chosen, Frame, StoredColumn};
 
-use crate::choice::{Choice, WantedIds};
+use crate::choice::{Choice, WantedIds, WantedJoinIds};
 use crate::error::{Error, Result};
 use crate::filtered::Filtered;
 
@@ -43,9 +43,9 @@ pub(super) fn select(frame: &Frame, usual_id: &str, filter: Option<&str>) -> Res
     choose(frame, usual_id, &Choice::of_filter(filter))
 }
 
-/// The chosen rows. Join ids are not looked at: files have none.
+/// The chosen rows. Join ids are positions.
 pub(crate) fn choose(frame: &Frame, usual_id: &str, choice: &Choice) -> Result<Selected> {
-    if choice.filter.is_none() && choice.ids.is_none() {
+    if choice.is_all() {
         return Ok(Selected { rows: Chosen::all(frame.n_rows()), notes: Vec::new() });
     }
     let schema = schema(frame, usual_id);
@@ -58,6 +58,7 @@ pub(crate) fn choose(frame: &Frame, usual_id: &str, choice: &Choice) -> Result<S
     let fields = fields.collect::<Result<Vec<Field>, _>>();
     let named = Arc::new(Schema::new(fields.map_err(|e| Error::arrow(frame.path(), e))?));
     let mut ids = choice.ids.as_deref().map(WantedIds::new);
+    let mut wanted = choice.join_ids.as_deref().map(WantedJoinIds::new);
     let mut chosen = Chosen::default();
     let mut start = 0;
     while start < frame.n_rows() {
@@ -65,6 +66,10 @@ pub(crate) fn choose(frame: &Frame, usual_id: &str, choice: &Choice) -> Result<S
         let mut rows = Chosen::from_ranges(std::iter::once(start..end));
         if let Some(ids) = &mut ids {
             rows = kept(&rows, &ids.among(&frame.index_of(&rows)?));
+        }
+        if let Some(wanted) = &mut wanted {
+            let positions: Vec<i64> = rows.positions().map(|position| position as i64).collect();
+            rows = kept(&rows, &wanted.among(&positions));
         }
         if let Some(bound) = &mut bound
             && !rows.is_empty()
@@ -83,6 +88,9 @@ pub(crate) fn choose(frame: &Frame, usual_id: &str, choice: &Choice) -> Result<S
     }
     if let Some(ids) = ids {
         ids.check(frame.path().to_owned())?;
+        // A position whose row has none of the ids was not looked for.
+    } else if let Some(wanted) = wanted {
+        wanted.check(frame.path().to_owned())?;
     }
     let notes = bound.map(|bound| bound.notes()).unwrap_or_default();
     Ok(Selected { rows: chosen, notes })
@@ -125,8 +133,11 @@ fn comparable_type(stored: &DataType) -> DataType {
     }
 }
 
-/// Values of the type that [`comparable_type`] gives.
-pub(crate) fn comparable(values: &ArrayRef) -> Result<ArrayRef> {
+/// Values as filters and tables have them: half floats are widened, also where they are categories.
+///
+/// # Errors
+/// None that are known; the type leaves room.
+pub fn comparable(values: &ArrayRef) -> Result<ArrayRef> {
     match values.as_dictionary_opt::<Int32Type>() {
         Some(codes) if *codes.values().data_type() == DataType::Float16 => {
             Ok(Arc::new(codes.with_values(widened(codes.values()))))

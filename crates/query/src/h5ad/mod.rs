@@ -24,8 +24,8 @@ use vacuole_store::Uri;
 use crate::error::Result;
 use crate::store_source::StoreSource;
 
-pub use self::filter::Selected;
-pub(crate) use self::filter::{choose, comparable, schema};
+pub use self::filter::{Selected, comparable};
+pub(crate) use self::filter::{choose, schema};
 pub use self::sample::sample_file;
 pub use self::show::show;
 pub use self::slice::{FileSliceOptions, FileSliceSummary, write_file_slice};

@@ -2,18 +2,18 @@
 
 use vacuole_anndata::{Chosen, Error as AnnDataError, H5ad};
 
-use super::select_obs;
+use super::filter;
 use super::stats::groups_of;
 use crate::error::Result;
 use crate::sample::{Sample, SampleOptions, draw, texts};
 
-/// Draws cells of a file, and gives their positions too. The options that name a measurement and a column of ids are not
+/// Draws cells of a file. The options that name a measurement and a column of ids are not
 /// looked at.
 ///
 /// # Errors
 /// As of [`sample`](crate::sample).
-pub fn sample_file(file: &H5ad, options: &SampleOptions) -> Result<(Sample, Chosen)> {
-    let found = select_obs(file, options.obs_filter.as_deref())?;
+pub fn sample_file(file: &H5ad, options: &SampleOptions) -> Result<Sample> {
+    let found = filter::choose(file.obs(), "obs_id", &options.obs)?;
     let (obs, filter_notes) = (found.rows, found.notes);
     let positions: Vec<i64> = obs.positions().map(|position| position as i64).collect();
     let column = options.stratify.as_deref();
@@ -25,5 +25,5 @@ pub fn sample_file(file: &H5ad, options: &SampleOptions) -> Result<(Sample, Chos
     let mut drawn = Chosen::default();
     join_ids.iter().for_each(|&position| drawn.push(position as u64..position as u64 + 1));
     let obs_ids = texts(&file.obs().index_of(&drawn)?);
-    Ok((Sample { of: obs.len(), join_ids, obs_ids, strata, filter_notes }, drawn))
+    Ok(Sample { of: obs.len(), join_ids, obs_ids, strata, filter_notes })
 }

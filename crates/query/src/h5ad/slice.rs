@@ -3,23 +3,22 @@
 use std::path::Path;
 
 use vacuole_anndata::write::{H5adWriter, WriteOptions};
-use vacuole_anndata::{Chosen, Element, Error as AnnDataError, H5ad, Matrix};
+use vacuole_anndata::{Element, Error as AnnDataError, H5ad, Matrix};
 
 use super::elements::{Cut, write_aligned, write_whole};
-use super::{Selected, filter, frame};
+use super::{filter, frame};
 use crate::choice::Choice;
 use crate::elements::Elements;
 use crate::error::Result;
 use crate::provenance::{self, Provenance};
+use crate::sample::SampleOptions;
 
 /// What a slice of a file holds.
 #[derive(Clone, Debug, Default)]
 pub struct FileSliceOptions {
-    /// The cells; join ids are not looked at.
+    /// The cells; join ids are positions.
     pub obs: Choice,
-    /// The cells by position, whatever else is chosen.
-    pub obs_only: Option<Chosen>,
-    /// The genes.
+    /// The genes, as well.
     pub var: Choice,
     /// The columns of `obs`; all of them by default. The index is always there.
     pub obs_columns: Option<Vec<String>>,
@@ -31,6 +30,8 @@ pub struct FileSliceOptions {
     pub elements: Elements,
     /// What is said to be the source, in `uns`.
     pub source: Option<String>,
+    /// What the cells were drawn by, as it is said in `uns`.
+    pub drawn: Option<SampleOptions>,
     /// How the file is compressed.
     pub write: WriteOptions,
 }
@@ -64,10 +65,7 @@ pub fn write_file_slice(
     target: &Path,
     options: &FileSliceOptions,
 ) -> Result<FileSliceSummary> {
-    let obs = match &options.obs_only {
-        Some(only) => Selected { rows: only.clone(), notes: Vec::new() },
-        None => filter::choose(file.obs(), "obs_id", &options.obs)?,
-    };
+    let obs = filter::choose(file.obs(), "obs_id", &options.obs)?;
     let var = filter::choose(file.var(), "var_id", &options.var)?;
     let filter_notes = obs.notes.into_iter().chain(var.notes).collect();
     let (obs, var) = (&obs.rows, &var.rows);
@@ -141,6 +139,7 @@ pub fn write_file_slice(
             layers: options.layers.iter().map(String::as_str).collect(),
             obs: &options.obs,
             var: &options.var,
+            drawn: options.drawn.as_ref(),
         };
         provenance.write(&mut out)?;
     }

@@ -18,7 +18,7 @@ use vacuole_soma::{Array, Error as SomaError, ErrorKind, Object, SparseReadOptio
 
 pub(crate) use self::places::Columns;
 use self::rows::{Cells, Rows, Spare, Values};
-pub(crate) use self::visit::{Lines, every, visit};
+pub(crate) use self::visit::{Lines, every, visit, visit_values};
 use crate::axis::AxisSelection;
 use crate::error::{Error, Result};
 
@@ -266,13 +266,10 @@ fn sparse_bands(
     spare: &Spare,
     put: &mut Put<'_, (usize, Rows)>,
 ) -> Result<()> {
-    let (d0, d1) = (dimension_name(0), dimension_name(1));
-    let options = SparseReadOptions::columns(&[&d0, &d1, DATA])
-        .select(vec![rows.selection(), columns.selection()]);
     let data_type = value_type(array)?;
     let places = columns.places();
-    let mut read = array.read_sparse(&options)?;
-    while let Some(band) = read.next_band(|batch| Cells::of(array, rows, &places, &batch)) {
+    let mut read = array.read_rows(DATA, vec![rows.selection(), columns.selection()])?;
+    while let Some(band) = read.next_band(|cells| Cells::of(array, rows, &places, &cells)) {
         let (first, rows) = rows::compress(&data_type, &band?, spare);
         if !rows.lengths.is_empty() && !put((first, rows)) {
             break;

@@ -1,5 +1,6 @@
 //! Where the columns of a stored matrix go in a slice of it.
 
+use arrow_buffer::ScalarBuffer;
 use vacuole_soma::Selection;
 
 use crate::axis::AxisSelection;
@@ -75,31 +76,32 @@ pub(super) enum Places<'a> {
 
 impl Places<'_> {
     /// The places of coordinates, `u32::MAX` for those without one; and whether all have one.
-    pub(super) fn of(&self, coordinates: &[i64]) -> (Vec<u32>, bool) {
+    pub(super) fn of(&self, coordinates: &ScalarBuffer<u32>) -> (ScalarBuffer<u32>, bool) {
         let places: Vec<u32> = match self {
             Self::Same(count) => {
-                let count = (*count).min(u64::from(u32::MAX));
-                let highest = coordinates.iter().fold(0, |highest, &c| highest.max(c as u64));
+                let count = u32::try_from(*count).unwrap_or(u32::MAX);
+                let highest = coordinates.iter().fold(0, |highest, &c| highest.max(c));
                 if coordinates.is_empty() || highest < count {
-                    return (coordinates.iter().map(|&c| c as u32).collect(), true);
+                    return (coordinates.clone(), true);
                 }
-                let place = |&c: &i64| if (c as u64) < count { c as u32 } else { u32::MAX };
+                let place = |&c: &u32| if c < count { c } else { u32::MAX };
                 coordinates.iter().map(place).collect()
             }
             Self::Table { low, table } => {
-                let place = |&c: &i64| {
-                    let place = usize::try_from(c.wrapping_sub(*low)).ok();
+                let place = |&c: &u32| {
+                    let place = usize::try_from(i64::from(c) - low).ok();
                     place.and_then(|place| table.get(place)).copied().unwrap_or(u32::MAX)
                 };
                 coordinates.iter().map(place).collect()
             }
             Self::Search(axis) => {
-                let place = |&c: &i64| axis.position(c).map_or(u32::MAX, |place| place as u32);
+                let place =
+                    |&c: &u32| axis.position(i64::from(c)).map_or(u32::MAX, |place| place as u32);
                 coordinates.iter().map(place).collect()
             }
         };
         let all = !places.contains(&u32::MAX);
-        (places, all)
+        (places.into(), all)
     }
 }
 
@@ -109,11 +111,15 @@ mod tests {
 
     #[test]
     fn every_coordinate_has_its_place_or_none() {
+        let of = |places: &Places<'_>, coordinates: &[u32]| {
+            let (places, all) = places.of(&coordinates.to_vec().into());
+            (places.to_vec(), all)
+        };
         let all = Columns::First(3).places();
-        assert_eq!(all.of(&[0, 2, 1]), (vec![0, 2, 1], true));
-        assert_eq!(all.of(&[0, 3, -1]), (vec![0, u32::MAX, u32::MAX], false));
+        assert_eq!(of(&all, &[0, 2, 1]), (vec![0, 2, 1], true));
+        assert_eq!(of(&all, &[0, 3, u32::MAX]), (vec![0, u32::MAX, u32::MAX], false));
         let table = Places::Table { low: 5, table: vec![0, u32::MAX, 1] };
-        assert_eq!(table.of(&[7, 5]), (vec![1, 0], true));
-        assert_eq!(table.of(&[4, 6, 8, i64::MIN, i64::MAX]), (vec![u32::MAX; 5], false));
+        assert_eq!(of(&table, &[7, 5]), (vec![1, 0], true));
+        assert_eq!(of(&table, &[4, 6, 8, 0, u32::MAX]), (vec![u32::MAX; 5], false));
     }
 }

@@ -6,12 +6,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
-use arrow_array::{Array as _, ArrayRef, RecordBatch};
-use arrow_buffer::{BooleanBuffer, Buffer};
+use arrow_array::{Array as _, ArrayRef};
+use arrow_buffer::{BooleanBuffer, Buffer, ScalarBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::DataType;
 use rayon::prelude::*;
+use vacuole_soma::array::RowCells;
 use vacuole_soma::{Array, Error as SomaError, ErrorKind};
 
 use super::places::Places;
@@ -63,7 +63,7 @@ impl Spare {
 /// Cells of one stored tile, as far as they are in the slice.
 pub(super) struct Cells {
     pub(super) runs: Vec<Run>,
-    pub(super) columns: Vec<u32>,
+    pub(super) columns: ScalarBuffer<u32>,
     values: Values,
 }
 
@@ -125,35 +125,31 @@ impl Values {
 }
 
 impl Cells {
-    /// The cells of a batch of coordinates and values whose row and column are in the slice.
+    /// Those of the cells whose row and column are in the slice.
     pub(super) fn of(
         array: &Array,
         rows: &AxisSelection,
         places: &Places<'_>,
-        batch: &RecordBatch,
+        cells: &RowCells,
     ) -> Result<Self> {
-        let d0 = batch.column(0).as_primitive::<Int64Type>().values();
-        let (columns, all) = places.of(batch.column(1).as_primitive::<Int64Type>().values());
-        let values = Values::of(array, batch.column(2))?;
-        let mut runs = Vec::new();
-        let mut start = 0;
-        for run in d0.chunk_by(|a, b| a == b) {
-            let end = start + run.len();
-            if let Some(row) = run.first().and_then(|&id| rows.position(id)) {
-                if all {
-                    runs.push(Run { row, start, length: run.len() });
-                } else {
-                    let inside = |a: &u32, b: &u32| (*a == u32::MAX) == (*b == u32::MAX);
-                    let mut at = start;
-                    for part in columns[start..end].chunk_by(inside) {
-                        if part.first() != Some(&u32::MAX) {
-                            runs.push(Run { row, start: at, length: part.len() });
-                        }
-                        at += part.len();
-                    }
-                }
+        let (columns, all) = places.of(&cells.columns);
+        let values = Values::of(array, &cells.values)?;
+        let mut runs = Vec::with_capacity(cells.runs.len());
+        for run in &cells.runs {
+            let Some(row) = rows.position(run.row) else { continue };
+            let (start, length) = (run.start, run.length);
+            if all {
+                runs.push(Run { row, start, length });
+                continue;
             }
-            start = end;
+            let inside = |a: &u32, b: &u32| (*a == u32::MAX) == (*b == u32::MAX);
+            let mut at = start;
+            for part in columns[start..start + length].chunk_by(inside) {
+                if part.first() != Some(&u32::MAX) {
+                    runs.push(Run { row, start: at, length: part.len() });
+                }
+                at += part.len();
+            }
         }
         Ok(Self { runs, columns, values })
     }
@@ -268,7 +264,11 @@ mod tests {
             columns.extend(run);
         }
         let values = columns.iter().map(|&c| c as u8 + 100).collect();
-        Cells { runs: found, columns, values: Values::new(&DataType::UInt8, values) }
+        Cells {
+            runs: found,
+            columns: columns.into(),
+            values: Values::new(&DataType::UInt8, values),
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use arrow_array::ArrayRef;
 use rayon::prelude::*;
-use vacuole_soma::layout::{DATA, dimension_name};
+use vacuole_soma::array::RowCells;
+use vacuole_soma::layout::DATA;
 use vacuole_soma::{Array, SparseReadOptions};
 
 use super::places::Columns;
@@ -37,19 +38,35 @@ pub(crate) fn visit(
     if !array.is_sparse() {
         return visit_dense(array, rows, columns, each);
     }
-    let (d0, d1) = (dimension_name(0), dimension_name(1));
-    let options = SparseReadOptions::columns(&[&d0, &d1, DATA])
-        .select(vec![rows.selection(), columns.selection()]);
     let places = columns.places();
-    let mut read = array.read_sparse(&options)?;
-    let look = |batch| {
-        let cells = Cells::of(array, rows, &places, &batch)?;
+    let mut read = array.read_rows(DATA, vec![rows.selection(), columns.selection()])?;
+    let look = |found: RowCells| {
+        let cells = Cells::of(array, rows, &places, &found)?;
         let line = |run: &super::rows::Run| (run.row, run.start..run.start + run.length);
         let lines = cells.runs.iter().map(line).collect();
-        let values = batch.column(2);
-        each(&Lines { lines, positions: Some(&cells.columns), values })
+        each(&Lines { lines, positions: Some(&cells.columns), values: &found.values })
     };
     while let Some(band) = read.next_band(look) {
+        band?;
+    }
+    Ok(())
+}
+
+/// Hands the values of all selected cells of a sparse array to `each`, in any order, on all threads. Coordinates are looked
+/// at where the bounds of a tile do not say that all of it is selected.
+///
+/// # Errors
+/// As of [`visit`].
+pub(crate) fn visit_values(
+    array: &Array,
+    rows: &AxisSelection,
+    columns: &AxisSelection,
+    each: &(dyn Fn(&ArrayRef) -> Result<()> + Sync),
+) -> Result<()> {
+    two_dimensions(array)?;
+    let options = SparseReadOptions::columns(&[DATA]);
+    let mut read = array.read_sparse(&options.select(vec![rows.exactly(), columns.exactly()]))?;
+    while let Some(band) = read.next_band(|batch| batch.columns().first().map_or(Ok(()), each)) {
         band?;
     }
     Ok(())

@@ -1,8 +1,9 @@
-//! Statistics of a matrix: of each gene, of each cell, or of each gene in the groups of a column.
+//! Statistics of a matrix: of each gene, of each cell, of each gene in the groups of a column, or of all of it.
 //!
 //! What is not stored is zero, and counts. Cells are read band by band, and only totals are kept, so many at a time; where
 //! there are more, the matrix is read several times, each time a part of its columns or rows.
 
+mod counts;
 mod file;
 mod groups;
 mod row;
@@ -29,7 +30,7 @@ use crate::axis::AxisSelection;
 use crate::column::IdColumn;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
-use crate::matrix::{self, Columns};
+use crate::matrix::{self, Columns, Lines};
 use crate::slice::{ids_of, layer};
 use crate::values::not_told_apart;
 
@@ -46,6 +47,8 @@ pub enum Per {
     Cell,
     /// Of each gene in each group of cells that have the same value in a column of `obs`.
     Group(String),
+    /// Of the whole layer one.
+    Layer,
 }
 
 /// Which statistics are wanted, and of what.
@@ -119,11 +122,25 @@ pub(crate) trait Source {
     /// Adds up some cells.
     fn cells(&self, cells: Range<usize>) -> Result<Vec<Totals>>;
 
+    /// Adds up everything.
+    fn all(&self) -> Result<Totals> {
+        of_all_genes(self)
+    }
+
     /// The ids of some genes or cells.
     fn ids(&self, axis: Axis, part: Range<usize>) -> Result<ArrayRef>;
 
     /// The groups of the cells.
     fn groups(&self, column: &str) -> Result<Groups>;
+}
+
+/// Adds up everything, gene by gene.
+fn of_all_genes(source: &(impl Source + ?Sized)) -> Result<Totals> {
+    let mut all = Totals::default();
+    for part in passes(source.summary().n_var as usize, at_once()) {
+        source.genes(part, Whose::Columns)?.iter().for_each(|totals| all.merge(totals));
+    }
+    Ok(all)
 }
 
 /// One of the two axes.
@@ -142,10 +159,11 @@ pub(crate) fn make(
     let mut summary = source.summary();
     let groups = match &options.per {
         Per::Group(column) => Some(source.groups(column)?),
-        Per::Gene | Per::Cell => None,
+        Per::Gene | Per::Cell | Per::Layer => None,
     };
     summary.groups = groups.as_ref().map(|groups| groups.values.len() as u64);
     summary.rows = match options.per {
+        Per::Layer => 1,
         Per::Cell => summary.n_obs,
         Per::Gene | Per::Group(_) => summary.n_var.saturating_mul(summary.groups.unwrap_or(1)),
     };
@@ -162,6 +180,10 @@ pub(crate) fn make(
     sink.begin(&summary, &row::schema(&options.per, data_type, groups.as_ref()))?;
     let rows = row::Rows { ddof: options.ddof, integers: row::holds_integers(data_type) };
     match (&options.per, &groups) {
+        (Per::Layer, _) => {
+            let n = summary.n_obs.saturating_mul(summary.n_var);
+            sink.rows(vec![rows.layer(n, &source.all()?)])?;
+        }
         (Per::Cell, _) => {
             for part in passes(summary.n_obs as usize, at_once()) {
                 let totals = source.cells(part.clone())?;
@@ -263,15 +285,21 @@ impl Stored {
         obs: &AxisSelection,
         var: &AxisSelection,
     ) -> Result<Vec<Totals>> {
-        let array = &self.array;
-        matrix::visit(array, obs, &Columns::Axis(var), &|cells| match tally.add(cells) {
-            true => Ok(()),
-            false => {
-                let message = format!("expected numbers, found {}", cells.values.data_type());
-                Err(SomaError::new(ErrorKind::Unsupported, array.display(), message).into())
-            }
+        matrix::visit(&self.array, obs, &Columns::Axis(var), &|cells| {
+            self.added(tally.add(cells), cells.values)
         })?;
         Ok(tally.finish())
+    }
+
+    /// What values that are no numbers are told as.
+    fn added(&self, numbers: bool, values: &ArrayRef) -> Result<()> {
+        match numbers {
+            true => Ok(()),
+            false => {
+                let message = format!("expected numbers, found {}", values.data_type());
+                Err(SomaError::new(ErrorKind::Unsupported, self.array.display(), message).into())
+            }
+        }
     }
 }
 
@@ -300,6 +328,19 @@ impl Source for Stored {
     fn cells(&self, cells: Range<usize>) -> Result<Vec<Totals>> {
         let (obs, var) = (self.obs.selection.part(cells), &self.var.selection);
         self.add(Tally::new(Whose::Rows, (obs.len(), var.len()), false), &obs, var)
+    }
+
+    fn all(&self) -> Result<Totals> {
+        // What is stored of one place several times is one value, their sum.
+        if !self.array.is_sparse() || self.array.schema().allows_duplicates {
+            return of_all_genes(self);
+        }
+        let tally = Tally::new(Whose::Columns, (self.obs.selection.len(), 1), true);
+        matrix::visit_values(&self.array, &self.obs.selection, &self.var.selection, &|values| {
+            let lines = vec![(0, 0..values.len())];
+            self.added(tally.add(&Lines { lines, positions: None, values }), values)
+        })?;
+        Ok(tally.finish().into_iter().next().unwrap_or_default())
     }
 
     fn ids(&self, axis: Axis, part: Range<usize>) -> Result<ArrayRef> {

@@ -52,7 +52,7 @@ impl Serialize for Number {
     }
 }
 
-/// The statistics of a gene, of a cell, or of a gene in a group.
+/// The statistics of a gene, of a cell, of a gene in a group, or of a layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StatsRow {
     /// The id of the gene, where there is a row for each.
@@ -97,6 +97,10 @@ impl Rows {
         StatsRow { obs_id: Some(id.to_owned()), ..self.row(n, totals) }
     }
 
+    pub(super) fn layer(self, n: u64, totals: &Totals) -> StatsRow {
+        self.row(n, totals)
+    }
+
     fn row(self, n: u64, totals: &Totals) -> StatsRow {
         let found = totals.finish(n, self.ddof);
         let number = |sum: Sum| match self.integers {
@@ -125,6 +129,7 @@ impl StatsRow {
             Per::Gene => &["var_id"],
             Per::Cell => &["obs_id"],
             Per::Group(_) => &["var_id", "group"],
+            Per::Layer => &[],
         };
         [ids, &["n", "nnz", "sum", "mean", "variance", "min", "max"]].concat()
     }

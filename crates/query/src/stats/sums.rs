@@ -75,6 +75,9 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - (sum - of_b)) + (b - of_b))
 }
 
+/// Integers are small below this magnitude: 2^31 squares of them fit into 64 bits.
+pub(super) const SMALL: u32 = 1 << 16;
+
 /// A number of a matrix.
 pub(crate) trait Scalar: Copy + Send + Sync {
     /// Whether the square of every value is exact as an `f64`.
@@ -82,6 +85,27 @@ pub(crate) trait Scalar: Copy + Send + Sync {
 
     /// The nearest float, and the rest.
     fn split(self) -> Sum;
+
+    /// The integer nearest to it towards zero, or the first or last of 32 bits; of NaN any.
+    fn cast(self) -> i32;
+
+    /// Whether it is this integer.
+    fn is(self, integer: i32) -> bool;
+
+    /// The values, where all are integers of a magnitude below [`SMALL`].
+    fn small_integers(values: &[Self]) -> Option<Vec<i32>> {
+        // Most values that are none are seen soon; the rest is done without a branch for each.
+        let small = |values: &[Self]| {
+            let integers: Vec<i32> = values.iter().map(|value| value.cast()).collect();
+            let fits = |(value, &integer): (&Self, &i32)| {
+                value.is(integer) & (integer.unsigned_abs() < SMALL)
+            };
+            let all = values.iter().zip(&integers).fold(true, |all, pair| all & fits(pair));
+            all.then_some(integers)
+        };
+        small(values.get(..values.len().min(64))?)?;
+        small(values)
+    }
 }
 
 macro_rules! scalars {
@@ -91,6 +115,14 @@ macro_rules! scalars {
 
             fn split(self) -> Sum {
                 Sum::new(f64::from(self), 0.0)
+            }
+
+            fn cast(self) -> i32 {
+                f64::from(self) as i32
+            }
+
+            fn is(self, integer: i32) -> bool {
+                f64::from(integer) == f64::from(self)
             }
         })*
     };
@@ -107,6 +139,14 @@ macro_rules! long_integers {
             fn split(self) -> Sum {
                 let high = self as f64;
                 Sum::new(high, (i128::from(self) - high as i128) as f64)
+            }
+
+            fn cast(self) -> i32 {
+                self as i32
+            }
+
+            fn is(self, integer: i32) -> bool {
+                i128::from(integer) == i128::from(self)
             }
         })*
     };
@@ -174,6 +214,17 @@ impl Totals {
             self.sum.add(low);
         }
         self.squares.add_sum(value.times(value));
+    }
+
+    /// What finite values come to that were added up elsewhere: how many there are and how many of them are not zero,
+    /// their sum, that of their squares, the smallest and the largest.
+    pub(super) fn of_finite(
+        (stored, nonzero): (u64, u64),
+        sum: Sum,
+        squares: Sum,
+        (min, max): (Sum, Sum),
+    ) -> Self {
+        Self { stored, nonzero, sum, squares, min, max, ..Self::default() }
     }
 
     /// Adds what was added up elsewhere.

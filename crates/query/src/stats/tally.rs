@@ -11,6 +11,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 
+use super::counts::{self, Counts};
 use super::groups;
 use super::sums::{Scalar, Sum, Totals};
 use crate::matrix::Lines;
@@ -24,7 +25,7 @@ pub(crate) const MOST_GROUPS: usize = 1 << 15;
 /// How many totals are kept in one pass over a matrix.
 pub(crate) fn at_once() -> usize {
     let threads = rayon::current_num_threads() + 1;
-    (MEMORY / size_of::<Totals>() / threads).max(MOST_GROUPS)
+    (MEMORY / (size_of::<Totals>() + size_of::<Counts>()) / threads).max(MOST_GROUPS)
 }
 
 /// Whose totals a cell of the matrix counts for.
@@ -45,7 +46,51 @@ pub(crate) struct Tally<'a> {
     by_columns: bool,
     length: usize,
     /// Those that no thread is at.
-    parts: Mutex<Vec<Vec<Totals>>>,
+    parts: Mutex<Vec<Part>>,
+}
+
+/// What one thread adds up.
+struct Part {
+    totals: Vec<Totals>,
+    /// What was added and is not among the totals yet; empty until there are small integers.
+    counts: Vec<Counts>,
+    /// How many values the counts are of.
+    counted: usize,
+}
+
+impl Part {
+    fn new(length: usize) -> Self {
+        Self { totals: vec![Totals::default(); length], counts: Vec::new(), counted: 0 }
+    }
+
+    /// Makes room among the counts for so many values more.
+    fn make_room(&mut self, values: usize) {
+        self.counts.resize(self.totals.len(), Counts::default());
+        if self.counted + values > counts::MOST {
+            self.settle();
+        }
+        self.counted += values;
+    }
+
+    /// Moves the counts to the totals.
+    fn settle(&mut self) {
+        for (counts, totals) in self.counts.iter_mut().zip(&mut self.totals) {
+            counts.take_to(totals);
+        }
+        self.counted = 0;
+    }
+}
+
+/// Whose totals the cells of a line count for.
+enum Place {
+    /// Nobody's.
+    Nowhere,
+    /// All for this one's.
+    One(usize),
+    /// From this one on, each position so many further.
+    From(usize, usize),
+    /// Those of a column, by the group of the row that the position is.
+    Groups,
 }
 
 impl<'a> Tally<'a> {
@@ -63,21 +108,21 @@ impl<'a> Tally<'a> {
     pub(crate) fn add(&self, cells: &Lines<'_>) -> bool {
         let lock = || self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = lock().pop();
-        let mut totals = taken.unwrap_or_else(|| vec![Totals::default(); self.length]);
-        let added = self.add_to(&mut totals, cells);
-        lock().push(totals);
+        let mut part = taken.unwrap_or_else(|| Part::new(self.length));
+        let added = self.add_to(&mut part, cells);
+        lock().push(part);
         added
     }
 
-    fn add_to(&self, totals: &mut [Totals], cells: &Lines<'_>) -> bool {
+    fn add_to(&self, part: &mut Part, cells: &Lines<'_>) -> bool {
         macro_rules! by_type {
             ($($kind:ident => $type:ty),*) => {
                 match cells.values.data_type() {
                     $(DataType::$kind => match cells.values.as_primitive_opt::<$type>() {
-                        Some(values) => self.add_values(totals, cells, values.values()),
+                        Some(values) => self.add_values(part, cells, values.values()),
                         None => return false,
                     },)*
-                    DataType::Boolean => self.add_values(totals, cells, &truths(cells.values)),
+                    DataType::Boolean => self.add_values(part, cells, &truths(cells.values)),
                     _ => return false,
                 }
             };
@@ -90,26 +135,63 @@ impl<'a> Tally<'a> {
         true
     }
 
-    fn add_values<T: Scalar>(&self, totals: &mut [Totals], cells: &Lines<'_>, values: &[T]) {
+    fn add_values<T: Scalar>(&self, part: &mut Part, cells: &Lines<'_>, values: &[T]) {
+        let small = (values.len() <= counts::MOST).then(|| T::small_integers(values)).flatten();
+        if small.is_some() {
+            part.make_room(values.len());
+        }
+        let Part { totals, counts, .. } = part;
         for (line, range) in &cells.lines {
             let Some(values) = values.get(range.clone()) else { continue };
-            match cells.positions {
-                None => {
-                    for (position, &value) in values.iter().enumerate() {
-                        self.add_one::<T>(totals, *line, position, value.split());
-                    }
-                }
-                Some(positions) => {
-                    let positions = positions.get(range.clone()).unwrap_or_default();
-                    if positions.is_sorted_by(|a, b| a < b) {
-                        for (&position, &value) in positions.iter().zip(values) {
-                            self.add_one::<T>(totals, *line, position as usize, value.split());
-                        }
-                    } else {
-                        self.add_repeated(totals, *line, positions, values);
-                    }
-                }
+            let positions = cells.positions.map(|all| all.get(range.clone()).unwrap_or_default());
+            if let Some(positions) = positions
+                && !positions.is_sorted_by(|a, b| a < b)
+            {
+                self.add_repeated(totals, *line, positions, values);
+                continue;
             }
+            let place = self.place(*line);
+            let counted = small.as_ref().and_then(|small| small.get(range.clone()));
+            macro_rules! add {
+                ($positions:expr) => {
+                    match counted.filter(|_| !matches!(place, Place::Groups)) {
+                        Some(small) => count_line(counts, &place, $positions, small),
+                        None => self.add_line(totals, (*line, &place), $positions, values),
+                    }
+                };
+            }
+            match positions {
+                None => add!(0..values.len()),
+                Some(positions) => add!(positions.iter().map(|&position| position as usize)),
+            }
+        }
+    }
+
+    /// Adds a line, whose positions are all different.
+    fn add_line<T: Scalar>(
+        &self,
+        totals: &mut [Totals],
+        (line, place): (usize, &Place),
+        positions: impl Iterator<Item = usize>,
+        values: &[T],
+    ) {
+        if !matches!(place, Place::Nowhere) {
+            for (position, &value) in positions.zip(values) {
+                self.add_one::<T>(totals, line, position, value.split());
+            }
+        }
+    }
+
+    /// Whose totals the cells of a line count for.
+    fn place(&self, line: usize) -> Place {
+        match (self.whose, self.by_columns) {
+            (Whose::Columns, true) | (Whose::Rows, false) => Place::One(line),
+            (Whose::Columns, false) | (Whose::Rows, true) => Place::From(0, 1),
+            (Whose::Groups(..), true) => Place::Groups,
+            (Whose::Groups(groups, count), false) => match groups.get(line) {
+                None | Some(&groups::NONE) => Place::Nowhere,
+                Some(&group) => Place::From(group as usize, count),
+            },
         }
     }
 
@@ -157,12 +239,42 @@ impl<'a> Tally<'a> {
     /// All that was added up.
     pub(crate) fn finish(self) -> Vec<Totals> {
         let parts = self.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut parts = parts.into_iter();
+        let mut parts = parts.into_iter().map(|mut part| {
+            part.settle();
+            part.totals
+        });
         let mut all = parts.next().unwrap_or_else(|| vec![Totals::default(); self.length]);
         for part in parts {
             all.iter_mut().zip(&part).for_each(|(all, part)| all.merge(part));
         }
         all
+    }
+}
+
+/// Adds small integers of a line, whose positions are all different, and not in groups of rows.
+fn count_line(
+    counts: &mut [Counts],
+    place: &Place,
+    positions: impl Iterator<Item = usize>,
+    values: &[i32],
+) {
+    match *place {
+        Place::Nowhere | Place::Groups => {}
+        Place::One(place) => {
+            if let Some(kept) = counts.get_mut(place) {
+                // Apart, so that it stays in registers.
+                let mut counts = *kept;
+                positions.zip(values).for_each(|(_, &value)| counts.add(value));
+                *kept = counts;
+            }
+        }
+        Place::From(first, step) => {
+            for (position, &value) in positions.zip(values) {
+                if let Some(counts) = counts.get_mut(first + position * step) {
+                    counts.add(value);
+                }
+            }
+        }
     }
 }
 

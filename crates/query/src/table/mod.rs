@@ -26,8 +26,8 @@ use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::h5ad;
 
-pub(crate) use self::write::TableFile;
-pub use self::write::{TableFormat, TableSummary};
+pub use self::text::cells as text_of_cells;
+pub use self::write::{TableFile, TableFormat, TableSummary, TableWriter};
 
 /// How many values, of all columns, are held at a time, where stored tiles allow it.
 const VALUES: u64 = 1 << 21;
@@ -46,7 +46,7 @@ pub enum TableAxis {
 }
 
 impl TableAxis {
-    fn usual_id(self) -> &'static str {
+    pub(crate) fn usual_id(self) -> &'static str {
         match self {
             Self::Obs => "obs_id",
             Self::Var => "var_id",

@@ -172,7 +172,10 @@ fn quoted(text: &str) -> String {
 }
 
 /// The text of each cell, row by row; none for a null.
-pub(super) fn cells(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>, ArrowError> {
+///
+/// # Errors
+/// For values that have no text.
+pub fn cells(batch: &RecordBatch) -> Result<Vec<Vec<Option<String>>>, ArrowError> {
     let options = FormatOptions::default();
     let cells = Cells::new(batch, &options)?;
     let row = |row: usize| {

@@ -47,30 +47,39 @@ pub struct TableSummary {
 }
 
 /// A table on its way into a file, which appears when it is finished.
-pub(crate) struct TableFile {
+pub struct TableFile {
     temporary: TemporaryFile,
-    writer: Writer<BufWriter<File>>,
+    writer: TableWriter<BufWriter<File>>,
     name: String,
 }
 
 impl TableFile {
     /// Begins a file with these columns.
-    pub(crate) fn create(target: &Path, format: TableFormat, schema: &SchemaRef) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Where it cannot be written, and for columns that the form has no place for.
+    pub fn create(target: &Path, format: TableFormat, schema: &SchemaRef) -> Result<Self> {
         let temporary = TemporaryFile::beside(target)?;
         let name = target.display().to_string();
         let opened = OpenOptions::new().write(true).open(temporary.path());
         let out = opened.map(|file| BufWriter::with_capacity(BUFFER, file));
-        let writer = out.and_then(|out| Writer::begin(out, format, schema));
+        let writer = out.and_then(|out| TableWriter::begin(out, format, schema));
         Ok(Self { temporary, writer: writer.map_err(|error| failed(&name, error))?, name })
     }
 
     /// Adds rows.
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    ///
+    /// # Errors
+    /// As of [`create`](Self::create).
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.writer.write(batch).map_err(|error| failed(&self.name, error))
     }
 
     /// Gives the file its name.
-    pub(crate) fn finish(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// As of [`create`](Self::create).
+    pub fn finish(self) -> Result<()> {
         let out = self.writer.finish();
         let file = out.and_then(|out| out.into_inner().map_err(io::IntoInnerError::into_error));
         let durable = file.and_then(|file| file.sync_all());
@@ -78,6 +87,9 @@ impl TableFile {
         Ok(self.temporary.persist()?)
     }
 }
+
+/// A table on its way to anything that takes bytes.
+pub struct TableWriter<W: Write + Send>(Writer<W>);
 
 enum Writer<W: Write + Send> {
     Separated(Separated, W),
@@ -109,7 +121,7 @@ impl Table {
         name: &str,
     ) -> Result<(W, TableSummary)> {
         let located = |error| failed(name, error);
-        let mut writer = Writer::begin(out, format, &self.schema).map_err(located)?;
+        let mut writer = TableWriter::begin(out, format, &self.schema).map_err(located)?;
         let summary = self.write_batches(|batch| writer.write(batch).map_err(located))?;
         Ok((writer.finish().map_err(located)?, summary))
     }
@@ -141,34 +153,48 @@ impl Table {
     }
 }
 
-impl<W: Write + Send> Writer<W> {
-    fn begin(mut out: W, format: TableFormat, schema: &SchemaRef) -> io::Result<Self> {
-        Ok(match format {
-            TableFormat::Csv => Self::Separated(Separated::begin(',', schema, &mut out)?, out),
-            TableFormat::Tsv => Self::Separated(Separated::begin('\t', schema, &mut out)?, out),
-            TableFormat::JsonLines => Self::JsonLines(JsonLines::new(schema), out),
-            TableFormat::Arrow => Self::Arrow(columnar::arrow(out, schema).map_err(of_arrow)?),
-            TableFormat::Parquet => Self::Parquet(Parquet::begin(out, schema).map_err(of_parquet)?),
-        })
+impl<W: Write + Send> TableWriter<W> {
+    /// Begins a table with these columns.
+    ///
+    /// # Errors
+    /// Where it cannot be written, and for columns that the form has no place for.
+    pub fn begin(mut out: W, format: TableFormat, schema: &SchemaRef) -> io::Result<Self> {
+        Ok(Self(match format {
+            TableFormat::Csv => Writer::Separated(Separated::begin(',', schema, &mut out)?, out),
+            TableFormat::Tsv => Writer::Separated(Separated::begin('\t', schema, &mut out)?, out),
+            TableFormat::JsonLines => Writer::JsonLines(JsonLines::new(schema), out),
+            TableFormat::Arrow => Writer::Arrow(columnar::arrow(out, schema).map_err(of_arrow)?),
+            TableFormat::Parquet => {
+                Writer::Parquet(Parquet::begin(out, schema).map_err(of_parquet)?)
+            }
+        }))
     }
 
-    fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
-        match self {
-            Self::Separated(separated, out) => separated.write(batch, out),
-            Self::JsonLines(lines, out) => lines.write(batch, out),
-            Self::Arrow(writer) => writer.write(batch).map_err(of_arrow),
-            Self::Parquet(writer) => writer.write(batch).map_err(of_parquet),
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// As of [`begin`](Self::begin).
+    pub fn write(&mut self, batch: &RecordBatch) -> io::Result<()> {
+        match &mut self.0 {
+            Writer::Separated(separated, out) => separated.write(batch, out),
+            Writer::JsonLines(lines, out) => lines.write(batch, out),
+            Writer::Arrow(writer) => writer.write(batch).map_err(of_arrow),
+            Writer::Parquet(writer) => writer.write(batch).map_err(of_parquet),
         }
     }
 
-    fn finish(self) -> io::Result<W> {
-        let mut out = match self {
-            Self::Separated(_, out) | Self::JsonLines(_, out) => out,
-            Self::Arrow(mut writer) => {
+    /// Ends the table, and gives back what it was written to.
+    ///
+    /// # Errors
+    /// As of [`begin`](Self::begin).
+    pub fn finish(self) -> io::Result<W> {
+        let mut out = match self.0 {
+            Writer::Separated(_, out) | Writer::JsonLines(_, out) => out,
+            Writer::Arrow(mut writer) => {
                 writer.finish().map_err(of_arrow)?;
                 writer.into_inner().map_err(of_arrow)?
             }
-            Self::Parquet(writer) => writer.finish().map_err(of_parquet)?,
+            Writer::Parquet(writer) => writer.finish().map_err(of_parquet)?,
         };
         out.flush()?;
         Ok(out)

@@ -8,15 +8,59 @@ use arrow_array::types::{
     TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, DictionaryArray, LargeBinaryArray, LargeStringArray,
-    PrimitiveArray,
+    Array, ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeListArray,
+    LargeBinaryArray, LargeListArray, LargeStringArray, PrimitiveArray,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, TimeUnit};
 use vacuole_tiledb::schema::{Attribute, Dimension, Enumeration};
 use vacuole_tiledb::{Datatype, Error, Result};
 
+/// The metadata of fields whose Arrow type does not say what is stored: TileDB's name of the datatype.
+pub const DATATYPE: &str = "tiledb_datatype";
+
+/// The Arrow type of the cells of an attribute.
+///
+/// Cells of several values are lists, of characters and bytes binary. Texts of several bytes a character, and `ANY`, are
+/// not read.
+pub fn cell_type(attribute: &Attribute) -> Result<DataType> {
+    let datatype = attribute.datatype;
+    let item = || {
+        let value = arrow_type(datatype, false)?;
+        Ok::<_, Error>(Arc::new(Field::new("item", value, false)))
+    };
+    match attribute.values_per_cell {
+        Some(count) if is_bytes(datatype) => {
+            let size = i32::try_from(count).map_err(|_| {
+                Error::unsupported(format!(
+                    "cells of {count} bytes are not read: they are too long"
+                ))
+            })?;
+            Ok(DataType::FixedSizeBinary(size))
+        }
+        Some(1) => arrow_type(datatype, false),
+        Some(count) => {
+            let count = i32::try_from(count).map_err(|_| {
+                Error::unsupported(format!(
+                    "cells of {count} values are not read: they are too long"
+                ))
+            })?;
+            Ok(DataType::FixedSizeList(item()?, count))
+        }
+        None if is_bytes(datatype) => arrow_type(datatype, true),
+        None => Ok(DataType::LargeList(item()?)),
+    }
+}
+
+/// Whether values are the bytes of something longer.
+fn is_bytes(datatype: Datatype) -> bool {
+    use Datatype as D;
+    matches!(datatype, D::StringAscii | D::StringUtf8 | D::Char | D::Blob | D::GeomWkb | D::GeomWkt)
+}
+
 /// The Arrow type of cells of a stored datatype, as tiledbsoma maps them.
+///
+/// Dates and times of units that Arrow's timestamps do not have are the integers that are stored.
 pub fn arrow_type(datatype: Datatype, var: bool) -> Result<DataType> {
     use Datatype as D;
     let unsupported = || {
@@ -27,8 +71,8 @@ pub fn arrow_type(datatype: Datatype, var: bool) -> Result<DataType> {
         )))
     };
     Ok(match (datatype, var) {
-        (D::StringAscii | D::StringUtf8 | D::Char, true) => DataType::LargeUtf8,
-        (D::Blob | D::GeomWkb, true) => DataType::LargeBinary,
+        (D::StringAscii | D::StringUtf8 | D::GeomWkt, true) => DataType::LargeUtf8,
+        (D::Char | D::Blob | D::GeomWkb, true) => DataType::LargeBinary,
         (_, true) => return unsupported(),
         (D::Int8, _) => DataType::Int8,
         (D::Int16, _) => DataType::Int16,
@@ -45,6 +89,7 @@ pub fn arrow_type(datatype: Datatype, var: bool) -> Result<DataType> {
         (D::DateTimeMillisecond, _) => DataType::Timestamp(TimeUnit::Millisecond, None),
         (D::DateTimeMicrosecond, _) => DataType::Timestamp(TimeUnit::Microsecond, None),
         (D::DateTimeNanosecond, _) => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        (other, _) if other.is_datetime() => DataType::Int64,
         _ => return unsupported(),
     })
 }
@@ -78,7 +123,21 @@ pub fn stored_type(data_type: &DataType) -> Result<(Datatype, bool)> {
 
 /// The Arrow field of a dimension.
 pub(crate) fn dimension_field(dimension: &Dimension) -> Result<Field> {
-    Ok(Field::new(&dimension.name, arrow_type(dimension.datatype, dimension.var)?, false))
+    let data_type = arrow_type(dimension.datatype, dimension.var)?;
+    Ok(with_datatype(Field::new(&dimension.name, data_type, false), dimension.datatype))
+}
+
+/// Says of integers that stand for dates or times what they are.
+fn with_datatype(field: Field, datatype: Datatype) -> Field {
+    let stands_for =
+        datatype.is_datetime() && matches!(arrow_type(datatype, false), Ok(DataType::Int64));
+    match stands_for {
+        true => {
+            let name = datatype.name().to_owned();
+            field.with_metadata([(DATATYPE.to_owned(), name)].into())
+        }
+        false => field,
+    }
 }
 
 /// The Arrow field of an attribute; `enumeration` is the one that it indexes.
@@ -86,16 +145,11 @@ pub(crate) fn attribute_field(
     attribute: &Attribute,
     enumeration: Option<&Enumeration>,
 ) -> Result<Field> {
-    if attribute.values_per_cell.is_some_and(|values| values != 1) {
-        return Err(Error::unsupported(format!(
-            "attribute '{}': cells of several values are not read",
-            attribute.name
-        )));
-    }
-    let index = arrow_type(attribute.datatype, attribute.is_var())
+    let index = cell_type(attribute)
         .map_err(|e| e.context(format_args!("attribute '{}'", attribute.name)))?;
     let Some(enumeration) = enumeration else {
-        return Ok(Field::new(&attribute.name, index, attribute.nullable));
+        let field = Field::new(&attribute.name, index, attribute.nullable);
+        return Ok(with_datatype(field, attribute.datatype));
     };
     let values = arrow_type(enumeration.datatype, enumeration.values_per_cell.is_none())?;
     let data_type = DataType::Dictionary(Box::new(index), Box::new(values));
@@ -164,6 +218,34 @@ pub(crate) fn cells(
             let offsets = closed_offsets(offsets, data.len())?;
             let values = Buffer::from_vec(data);
             Arc::new(LargeBinaryArray::try_new(offsets, values, nulls).map_err(mismatch)?)
+        }
+        DataType::FixedSizeBinary(size) => {
+            let length = data.len() / (*size).max(1) as usize;
+            let values = Buffer::from_vec(data);
+            Arc::new(
+                FixedSizeBinaryArray::try_new_with_len(*size, values, nulls, length)
+                    .map_err(mismatch)?,
+            )
+        }
+        DataType::FixedSizeList(item, size) => {
+            let values = cells(item.data_type(), data, None, None)?;
+            let list = FixedSizeListArray::try_new(Arc::clone(item), *size, values, nulls);
+            Arc::new(list.map_err(mismatch)?)
+        }
+        DataType::LargeList(item) => {
+            let closed = closed_offsets(offsets, data.len())?;
+            let values = cells(item.data_type(), data, None, None)?;
+            let size = item.data_type().primitive_width().unwrap_or(1) as i64;
+            if let Some(within) = closed.iter().find(|&&offset| offset % size != 0) {
+                let message = format!(
+                    "cells: expected offsets of whole values of {size} bytes, found {within}"
+                );
+                return Err(Error::corrupt(message));
+            }
+            let places: Vec<i64> = closed.iter().map(|offset| offset / size).collect();
+            let places = OffsetBuffer::new(places.into());
+            let list = LargeListArray::try_new(Arc::clone(item), places, values, nulls);
+            Arc::new(list.map_err(mismatch)?)
         }
         other => return Err(Error::unsupported(format!("{other} cells are not read"))),
     })

@@ -66,7 +66,7 @@ impl Array {
             let message = format!("column '{column}' cannot be read as a dense region");
             return Err(fault(ErrorKind::Unsupported, message));
         }
-        let data_type = arrow_types::arrow_type(attribute.datatype, false);
+        let data_type = arrow_types::cell_type(attribute);
         let data_type = data_type.in_object(self.display())?;
         let axes = self.axes(region)?;
         let cells = axes.iter().try_fold(1usize, |n, axis| n.checked_mul(axis.length()));
@@ -219,7 +219,7 @@ impl Array {
         Ok(())
     }
 
-    fn order(&self, layout: Layout) -> Result<bool> {
+    pub(super) fn order(&self, layout: Layout) -> Result<bool> {
         match layout {
             Layout::RowMajor => Ok(false),
             Layout::ColumnMajor => Ok(true),
@@ -230,7 +230,7 @@ impl Array {
 }
 
 /// The position of an index in a grid.
-fn unravel(mut index: u64, counts: &[u64], column_major: bool) -> Vec<u64> {
+pub(super) fn unravel(mut index: u64, counts: &[u64], column_major: bool) -> Vec<u64> {
     let mut position = vec![0; counts.len()];
     let mut step = |d: usize| {
         position[d] = index % counts[d].max(1);
@@ -245,7 +245,7 @@ fn unravel(mut index: u64, counts: &[u64], column_major: bool) -> Vec<u64> {
 }
 
 /// The index of a position in a grid.
-fn ravel(position: &[u64], counts: &[u64], column_major: bool) -> u64 {
+pub(super) fn ravel(position: &[u64], counts: &[u64], column_major: bool) -> u64 {
     let fold = |index: u64, d: usize| index * counts[d] + position[d];
     match column_major {
         true => (0..counts.len()).rev().fold(0, fold),

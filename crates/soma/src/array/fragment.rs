@@ -121,8 +121,24 @@ impl Fragment {
         sizes.into_iter().flatten().sum()
     }
 
+    /// Whether checksums cover its data throughout.
+    pub(crate) fn is_checksummed(&self) -> bool {
+        let schema = &self.schema;
+        let footer = &self.metadata.footer;
+        let attributes = schema.attributes.iter();
+        let dimensions = if footer.dense { 0 } else { schema.dimensions.len() };
+        let mut dimensions = (0..dimensions).map(|i| schema.dimension_filters(i));
+        let var = attributes.clone().any(|a| a.is_var()) || schema.dimensions.iter().any(|d| d.var);
+        let times = footer.has_timestamps || footer.has_delete_metadata;
+        attributes.clone().all(|a| a.filters.has_checksum())
+            && dimensions.all(|filters| filters.has_checksum())
+            && (schema.offset_filters.has_checksum() || !var)
+            && (schema.validity_filters.has_checksum() || !attributes.clone().any(|a| a.nullable))
+            && (schema.coordinate_filters.has_checksum() || !times)
+    }
+
     /// The folder it is in.
-    pub(super) fn folder(&self) -> &str {
+    pub(crate) fn folder(&self) -> &str {
         &self.folder
     }
 
@@ -263,6 +279,25 @@ impl Fragment {
         tile: u64,
     ) -> Result<Vec<u64>> {
         Ok(vacuole_tiledb::bytes::u64s_from_le(&self.read_cells(store, field, tile)?.data))
+    }
+
+    /// What `look` finds in what is stored of a field of fixed size over one tile: its filters, the shape of its cells, the
+    /// stored bytes, and how many cells there are.
+    pub(super) fn picked<S: TileSource + ?Sized, T>(
+        &self,
+        store: &S,
+        field: Field,
+        tile: u64,
+        look: impl FnOnce(&FilterPipeline, &CellShape, &[u8], usize) -> vacuole_tiledb::Result<T>,
+    ) -> Result<T> {
+        let cells = self.metadata.tile_cells(tile);
+        let (datatype, cell_size, filters) = self.layout(field)?;
+        let shape = CellShape { datatype, cell_size, version: self.metadata.footer.version };
+        let object = self.object(field, FieldFile::Fixed);
+        self.limit(store, &object, cells.saturating_mul(cell_size as u64))?;
+        let stored = self.stored(store, field, FieldFile::Fixed, tile)?;
+        let found = look(filters, &shape, &stored, cells as usize);
+        found.map_err(|e| e.context(format_args!("tile {tile}"))).in_object(store.display(&object))
     }
 
     fn stored<S: TileSource + ?Sized>(

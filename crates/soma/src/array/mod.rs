@@ -1,14 +1,18 @@
 //! Stored TileDB arrays: opened as of a time, read as Arrow.
 
 mod arrow_types;
+mod commits;
+mod coordinates;
 mod dense;
+mod dense_cells;
 mod fetch;
 mod fragment;
 mod held;
+mod rows;
 mod selection;
 mod skipped;
 mod sparse;
-mod verify;
+pub(crate) mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,16 +22,20 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use vacuole_store::{Store, join};
 use vacuole_tiledb::fragment::METADATA_FILE;
 use vacuole_tiledb::schema::{ArraySchema, ArrayType, Enumeration, Range};
-use vacuole_tiledb::{Commits, Condition, TimestampedName};
+use vacuole_tiledb::{Condition, Period, TimestampedName};
 
-pub use arrow_types::{arrow_type, stored_type};
+pub use arrow_types::{DATATYPE, arrow_type, cell_type, stored_type};
 pub use dense::DenseBlock;
+pub use dense_cells::DenseRead;
+pub use rows::{RowCells, RowRead, RowRun};
 pub use selection::Selection;
 pub use skipped::Within;
 pub use sparse::{SparseRead, SparseReadOptions};
 
 use crate::error::{Error, InObject, Result};
-use crate::private;
+use crate::{notices, private};
+pub(crate) use commits::read_commits;
+use commits::read_commits_of;
 pub(crate) use fragment::{Fragment, RawCells};
 
 /// The folders of an array.
@@ -40,6 +48,10 @@ pub(crate) const METADATA_FOLDER: &str = "__meta";
 /// What the unique part of the name of a fragment begins with that this program has joined of fragments none of which
 /// has a cell of another. It has times of cells, and no cell twice all the same.
 pub(crate) const APART: &str = "apart-";
+
+/// What the dimensions begin with that are corners of rectangles around shapes, and the column of the shapes.
+const CORNER: &str = "tiledb__internal__";
+const SHAPES: &str = "soma_geometry";
 
 /// A delete: cells written at `at` or before stay only where `keep` holds.
 #[derive(Clone, Debug)]
@@ -54,12 +66,12 @@ pub fn fragment_path(path: &str, name: &TimestampedName) -> String {
     join(&join(path, FRAGMENT_FOLDER), &name.to_string())
 }
 
-/// An array as it was at one time.
+/// An array as it was at one time, or what was written to it within a period.
 #[derive(Clone, Debug)]
 pub struct Array {
     store: Arc<dyn Store>,
     path: String,
-    at: u64,
+    period: Period,
     schema_name: String,
     schema: Arc<ArraySchema>,
     enumerations: BTreeMap<String, (Enumeration, ArrayRef)>,
@@ -74,14 +86,16 @@ impl Array {
         Ok(!store.list(&join(path, SCHEMA_FOLDER))?.is_empty())
     }
 
-    /// Opens the array at `path` as it was at time `at`, in milliseconds since 1970; `u64::MAX` is now.
+    /// Opens the array at `path` as it was at a time, in milliseconds since 1970; `u64::MAX` is now. Of a period only what was
+    /// written within it counts: cells and deletes; the schema is the one at its end.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) where there is none; [`Corrupt`](crate::ErrorKind::Corrupt) where
     /// what is stored cannot be decoded.
-    pub fn open(store: Arc<dyn Store>, path: &str, at: u64) -> Result<Self> {
+    pub fn open(store: Arc<dyn Store>, path: &str, period: impl Into<Period>) -> Result<Self> {
+        let period = period.into();
         let shown = store.display(path);
-        let (schemas, schema_name) = read_schemas(&*store, path, at)?;
+        let (schemas, schema_name) = read_schemas(&*store, path, period.end)?;
         let schema = Arc::clone(&schemas[&schema_name]);
         let mut enumerations = BTreeMap::new();
         let folder = join(path, ENUMERATION_FOLDER);
@@ -95,7 +109,8 @@ impl Array {
             enumerations.insert(name.clone(), (enumeration, values));
         }
         let arrow = arrow_schema(&schema, &enumerations).in_object(&shown)?;
-        let commits = read_commits(&*store, path, at)?;
+        let sparse = schema.array_type == ArrayType::Sparse;
+        let commits = read_commits_of(&*store, path, period, sparse)?;
         let deletes = commits.deletes.into_iter().map(|delete| {
             let object = join(path, &delete.marker);
             let bytes = match delete.inline {
@@ -107,10 +122,13 @@ impl Array {
         });
         let deletes = deletes.collect::<Result<Vec<_>>>()?;
         let fragments = Fragment::open_all(&*store, path, &commits.fragments, &schemas)?;
+        for fragment in &fragments {
+            notices::version(&shown, fragment.metadata.footer.version);
+        }
         Ok(Self {
             store,
             path: path.to_owned(),
-            at,
+            period,
             schema_name,
             schema,
             enumerations,
@@ -133,6 +151,18 @@ impl Array {
     /// The Arrow schema: dimensions, then attributes, in stored order.
     pub fn arrow_schema(&self) -> &SchemaRef {
         &self.arrow
+    }
+
+    /// The names of its columns as they are shown: dimensions, then attributes. The corners of the rectangles around shapes,
+    /// by which TileDB-SOMA indexes them, are none, and the shapes stand in their place.
+    pub fn columns(&self) -> Vec<&str> {
+        let names = || self.arrow.fields().iter().map(|field| field.name().as_str());
+        let corner = |name: &str| name.starts_with(CORNER);
+        if !names().any(corner) {
+            return names().collect();
+        }
+        let shapes = names().filter(|name| *name == SHAPES);
+        shapes.chain(names().filter(|name| *name != SHAPES && !corner(name))).collect()
     }
 
     /// The full list of values of an enumerated column.
@@ -203,16 +233,7 @@ impl Array {
 
     /// Whether its stored data are covered by checksums throughout.
     pub fn is_checksummed(&self) -> bool {
-        self.fragments.iter().all(|fragment| {
-            let schema = &fragment.schema;
-            let attributes = schema.attributes.iter();
-            let dimensions = (0..schema.dimensions.len()).map(|i| schema.dimension_filters(i));
-            attributes.clone().all(|a| a.filters.has_checksum())
-                && dimensions.into_iter().all(|filters| filters.has_checksum())
-                && (schema.offset_filters.has_checksum() || !attributes.clone().any(|a| a.is_var()))
-                && (schema.validity_filters.has_checksum()
-                    || !attributes.clone().any(|a| a.nullable))
-        })
+        self.fragments.iter().all(|fragment| fragment.is_checksummed())
     }
 
     /// How many cells can be read, where every fragment stands alone, so that metadata say it.
@@ -220,6 +241,7 @@ impl Array {
         let alone = self.is_sparse()
             && self.deletes.is_empty()
             && !self.needs_merge()
+            && !self.cuts_fragments()
             && self.fragments.iter().all(|f| !f.metadata.footer.has_delete_metadata)
             && self.fragments.iter().all(|f| self.is_inside_current_domain(f));
         alone.then(|| self.stored_cells())
@@ -269,11 +291,22 @@ impl Array {
         let mut names = format!("{}\n", self.schema_name);
         for fragment in &self.fragments {
             names.push_str(&format!("{}\n", fragment.name));
+            if !fragment.name.is_within(self.period.end) {
+                names.push_str(&format!("until {}\n", self.period.end));
+            }
+            if fragment.name.start < self.period.start {
+                names.push_str(&format!("from {}\n", self.period.start));
+            }
         }
         for delete in &self.deletes {
             names.push_str(&format!("{}\n", delete.marker));
         }
         private::digest(names.as_bytes())
+    }
+
+    /// Whether a fragment has cells that were written at other times than this array is read of.
+    pub(super) fn cuts_fragments(&self) -> bool {
+        self.fragments.iter().any(|fragment| !fragment.name.is_of(self.period))
     }
 
     fn is_inside_current_domain(&self, fragment: &Fragment) -> bool {
@@ -380,17 +413,6 @@ pub(crate) fn data_files(
 pub(crate) fn file_names(store: &dyn Store, folder: &str) -> Result<Vec<String>> {
     let entries = store.list(folder)?.into_iter();
     Ok(entries.filter(|entry| !entry.is_folder).map(|entry| entry.name).collect())
-}
-
-/// Reads what is committed at time `at`.
-pub(crate) fn read_commits(store: &dyn Store, path: &str, at: u64) -> Result<Commits> {
-    let folder = join(path, COMMIT_FOLDER);
-    let names: Vec<String> = store.list(&folder)?.into_iter().map(|entry| entry.name).collect();
-    let needed = || names.iter().filter(|name| vacuole_tiledb::needs_contents(name));
-    let objects: Vec<String> = needed().map(|name| join(&folder, name)).collect();
-    let contents = needed().cloned().zip(store.read_all(&objects)?).collect();
-    let names = names.iter().map(String::as_str);
-    Commits::resolve(names, &contents, at).in_object(store.display(&folder))
 }
 
 fn arrow_schema(

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::UInt64Type;
 use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch, UInt64Array};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Field as ArrowField, Schema, SchemaRef};
@@ -18,14 +18,14 @@ use arrow_select::take::take_record_batch;
 use rayon::prelude::*;
 use vacuole_tiledb::Condition;
 use vacuole_tiledb::fragment::{Field, FieldFile};
-use vacuole_tiledb::schema::Range;
+use vacuole_tiledb::schema::{Attribute, Range};
 
 use super::fetch::{Fetched, Fetcher, TileSource, Wanted};
 use super::fragment::Fragment;
 use super::held::{At, Held};
 use super::selection::{Lookup, Selection};
 use super::skipped::{Skipped, Within};
-use super::{Array, Delete, arrow_types};
+use super::{Array, Delete, arrow_types, coordinates};
 use crate::condition;
 use crate::error::{Error, ErrorKind, InObject, Result};
 
@@ -35,6 +35,13 @@ const BAND_CELLS: u64 = 1 << 21;
 /// Cells' own times ride along under these names, which no SOMA column can have.
 const WRITTEN_AT: &str = "__written_at";
 const DELETED_AT: &str = "__deleted_at";
+
+/// Of a cell and a delete: a consolidation has applied it already.
+const PROCESSED: u64 = 1;
+
+/// The same: the fragment has no such column. Whatever the condition, libtiledb takes all its cells for deleted, and
+/// consolidates them as such.
+const UNKNOWN: u64 = 2;
 
 /// What to read of a sparse array.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +88,7 @@ pub struct SparseRead<'a> {
     array: &'a Array,
     plan: ReadPlan,
     bands: VecDeque<Range>,
-    held: Held,
+    held: Held<RecordBatch>,
     fetcher: Fetcher,
     ready: VecDeque<RecordBatch>,
     schema: SchemaRef,
@@ -89,22 +96,24 @@ pub struct SparseRead<'a> {
 
 /// What a read fetches for every tile.
 #[derive(Debug)]
-struct ReadPlan {
-    selections: Vec<Selection>,
-    lookups: Vec<Lookup>,
+pub(super) struct ReadPlan {
+    pub(super) selections: Vec<Selection>,
+    pub(super) lookups: Vec<Lookup>,
     /// Dimensions, wanted attributes, and those that delete conditions look at.
-    fetched: Vec<ArrowField>,
+    pub(super) fetched: Vec<ArrowField>,
     /// The positions in `fetched` of the columns wanted.
     wanted: Vec<usize>,
-    merge: bool,
-    times: bool,
+    pub(super) merge: bool,
+    pub(super) times: bool,
+    /// Whether cells were written at other times than the array is read of.
+    cuts: bool,
     skipped: Skipped,
     band_cells: u64,
 }
 
 impl ReadPlan {
     /// The selections within a band.
-    fn within(&self, band: &Range) -> Vec<Selection> {
+    pub(super) fn within(&self, band: &Range) -> Vec<Selection> {
         let mut selections = self.selections.clone();
         if let (Some(first), Some((low, high))) = (selections.first_mut(), band.as_signed()) {
             *first = first.clip(low, high);
@@ -203,7 +212,9 @@ impl Array {
             }
         }
         let merge = self.needs_merge();
+        let cuts = self.cuts_fragments();
         let times = merge
+            || cuts
             || !self.deletes.is_empty()
             || self.fragments.iter().any(|f| f.metadata.footer.has_delete_metadata);
         let fetched = fetched.into_iter().map(|index| fields[index].as_ref().clone()).collect();
@@ -213,7 +224,17 @@ impl Array {
             false => self.skipped(&options.within)?,
         };
         let band_cells = options.at_a_time.unwrap_or(BAND_CELLS).clamp(1, BAND_CELLS);
-        Ok(ReadPlan { selections, lookups, fetched, wanted, merge, times, skipped, band_cells })
+        Ok(ReadPlan {
+            selections,
+            lookups,
+            fetched,
+            wanted,
+            merge,
+            times,
+            cuts,
+            skipped,
+            band_cells,
+        })
     }
 
     fn no_column(&self, name: &str) -> Error {
@@ -271,7 +292,7 @@ impl Array {
         &self,
         plan: &ReadPlan,
         band: &Range,
-        (held, source): (&Held, &Fetched),
+        (held, source): (&Held<RecordBatch>, &Fetched),
         map: &(impl Fn(RecordBatch) -> Result<T, E> + Sync),
     ) -> Result<Vec<T>, E> {
         let selections = plan.within(band);
@@ -285,7 +306,10 @@ impl Array {
         };
         if !plan.merge && !plan.times {
             let mapped = tiles.par_iter().map(|at| {
-                let batch = tile(at)?.as_ref().map(wanted).transpose()?.flatten();
+                let batch = match self.read_whole(plan, &selections, source, *at)? {
+                    Some(batch) => Some(batch),
+                    None => tile(at)?.as_ref().map(wanted).transpose()?.flatten(),
+                };
                 batch.map(map).transpose()
             });
             let mapped = mapped.collect::<Result<Vec<_>, E>>()?;
@@ -293,6 +317,11 @@ impl Array {
         }
         let read = tiles.par_iter().map(tile).collect::<Result<Vec<_>>>()?;
         let mut batches: Vec<RecordBatch> = read.into_iter().flatten().collect();
+        if plan.cuts {
+            for batch in &mut batches {
+                *batch = self.of_the_period(batch)?;
+            }
+        }
         if plan.merge && !batches.is_empty() {
             let schema = batches[0].schema();
             let all = concat_batches(&schema, batches.iter()).in_object(self.display())?;
@@ -313,9 +342,13 @@ impl Array {
     fn wanted(&self, plan: &ReadPlan, band: &Range) -> Wanted {
         let mut wanted = Wanted::default();
         let dimensions = self.schema.dimensions.len();
-        for At { fragment, tile } in self.tiles(plan, &plan.within(band)) {
+        let selections = plan.within(band);
+        for At { fragment, tile } in self.tiles(plan, &selections) {
             let Some(fragment) = self.fragments.get(fragment) else { continue };
-            (0..dimensions).for_each(|d| wanted.tile(fragment, Field::Dimension(d), tile));
+            let whole = self.is_whole(plan, &selections, fragment, tile);
+            (0..dimensions)
+                .filter(|dimension| !whole || plan.wanted.contains(dimension))
+                .for_each(|dimension| wanted.tile(fragment, Field::Dimension(dimension), tile));
             for field in plan.fetched.iter().skip(dimensions) {
                 if let Some((index, _)) = fragment.schema.attribute(field.name()) {
                     wanted.tile(fragment, Field::Attribute(index), tile);
@@ -332,7 +365,7 @@ impl Array {
     }
 
     /// The tiles that can hold selected cells.
-    fn tiles(&self, plan: &ReadPlan, selections: &[Selection]) -> Vec<At> {
+    pub(super) fn tiles(&self, plan: &ReadPlan, selections: &[Selection]) -> Vec<At> {
         let found = self.fragments.iter().enumerate().flat_map(|(index, fragment)| {
             let found = fragment.metadata.rtree.search(|bounds| {
                 bounds.iter().zip(selections).all(|(bounds, selection)| match bounds {
@@ -345,12 +378,70 @@ impl Array {
         found.filter(|&at| !plan.skipped.has(at)).collect()
     }
 
+    /// Whether the bounds of a tile say that all its cells are wanted as they are stored, so that nobody needs their
+    /// coordinates to choose among them.
+    fn is_whole(
+        &self,
+        plan: &ReadPlan,
+        selections: &[Selection],
+        fragment: &Fragment,
+        tile: u64,
+    ) -> bool {
+        let bounds = fragment.metadata.rtree.leaves().get(tile as usize);
+        let all = |(index, selection)| {
+            let bounds = bounds.and_then(|bounds| bounds.get(index)).and_then(Range::as_signed);
+            bounds.is_some_and(|bounds| self.takes_all(index, bounds, selection))
+        };
+        // Without columns nothing says how many cells there are.
+        !plan.merge
+            && !plan.times
+            && !plan.wanted.is_empty()
+            && selections.iter().enumerate().all(all)
+    }
+
+    /// Whether all coordinates between two of a dimension are selected, and inside the current domain.
+    fn takes_all(&self, index: usize, (least, most): (i64, i64), selection: &Selection) -> bool {
+        let current = self.schema.current_domain.as_deref().unwrap_or_default();
+        let domain = current.get(index).and_then(Range::as_signed);
+        let (low, high) = domain.unwrap_or((i64::MIN, i64::MAX));
+        low <= least && most <= high && selection.covers(least, most)
+    }
+
+    /// The wanted columns of a tile [all of whose cells are](Self::is_whole); `None` for other tiles.
+    fn read_whole(
+        &self,
+        plan: &ReadPlan,
+        selections: &[Selection],
+        store: &Fetched,
+        At { fragment, tile }: At,
+    ) -> Result<Option<RecordBatch>> {
+        let Some(fragment) = self.fragments.get(fragment) else { return Ok(None) };
+        if !self.is_whole(plan, selections, fragment, tile) {
+            return Ok(None);
+        }
+        let dimensions = self.schema.dimensions.len();
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        for (position, field) in plan.wanted.iter().filter_map(|&p| Some((p, plan.fetched.get(p)?)))
+        {
+            columns.push(match position < dimensions {
+                true => {
+                    let dimension = Field::Dimension(position);
+                    fragment.read_column(store, dimension, tile, field.data_type())?
+                }
+                false => self.read_attribute(store, fragment, tile, field)?,
+            });
+            fields.push(field.clone());
+        }
+        let schema = Arc::new(Schema::new(fields));
+        RecordBatch::try_new(schema, columns).in_object(self.display()).map(Some)
+    }
+
     /// The selected cells of one tile, or `None` where there are none.
     fn read_tile(
         &self,
         plan: &ReadPlan,
         selections: &[Selection],
-        (held, store): (&Held, &Fetched),
+        (held, store): (&Held<RecordBatch>, &Fetched),
         at: At,
     ) -> Result<Option<RecordBatch>> {
         let Some(fragment) = self.fragments.get(at.fragment) else { return Ok(None) };
@@ -387,7 +478,7 @@ impl Array {
             && end < last
             && plan.selections.first().is_some_and(|s| s.intersects(end + 1, last))
         {
-            held.put(at, &batch);
+            held.put(at, batch.clone(), batch.get_array_memory_size());
         }
         match stretch(&keep) {
             Some((start, length)) => Ok(Some(batch.slice(start, length))),
@@ -426,8 +517,12 @@ impl Array {
                 columns.push(Arc::new(UInt64Array::from(values)));
             }
             let processed = self.deletes.iter().enumerate().map(|(index, delete)| {
-                let done = fragment.metadata.processed_conditions.contains(&delete.marker);
-                (processed_name(index), vec![u64::from(done); cells])
+                let how = match fragment.metadata.processed_conditions.contains(&delete.marker) {
+                    true => PROCESSED,
+                    false if self.knows(fragment, &delete.keep) => 0,
+                    false => UNKNOWN,
+                };
+                (processed_name(index), vec![how; cells])
             });
             for (name, values) in processed {
                 fields.push(ArrowField::new(name, DataType::UInt64, false));
@@ -451,18 +546,24 @@ impl Array {
         let current = self.schema.current_domain.as_deref().unwrap_or_default();
         let mut keep: Option<BooleanBuffer> = None;
         for (index, (column, selection)) in dimensions.iter().zip(selections).enumerate() {
-            let Some(values) = column.as_primitive_opt::<Int64Type>() else { continue };
-            let values = values.values();
-            let domain = current.get(index).and_then(Range::as_signed);
-            let (low, high) = domain.unwrap_or((i64::MIN, i64::MAX));
+            let Some(values) = coordinates::signed(column) else {
+                // Such a dimension cannot be sliced.
+                if let Some(range) = current.get(index)
+                    && let Some(inside) = coordinates::inside(column, range)
+                {
+                    keep = Some(match keep {
+                        Some(keep) => &keep & &inside,
+                        None => inside,
+                    });
+                }
+                continue;
+            };
             let bounds = bounds.get(index).and_then(Range::as_signed);
-            if let Some((least, most)) = bounds
-                && low <= least
-                && most <= high
-                && selection.covers(least, most)
-            {
+            if bounds.is_some_and(|bounds| self.takes_all(index, bounds, selection)) {
                 continue;
             }
+            let domain = current.get(index).and_then(Range::as_signed);
+            let (low, high) = domain.unwrap_or((i64::MIN, i64::MAX));
             let (first, last) = selection.bounds().unwrap_or((low, high));
             let (low, high) = (low.max(first), high.min(last));
             let lookup = plan.lookups.get(index).unwrap_or(&Lookup::Range(i64::MIN, i64::MAX));
@@ -478,7 +579,7 @@ impl Array {
     }
 
     /// The cells of an attribute over one tile; what a fragment does not know reads as the fill.
-    fn read_attribute(
+    pub(super) fn read_attribute(
         &self,
         store: &Fetched,
         fragment: &Fragment,
@@ -486,51 +587,75 @@ impl Array {
         field: &ArrowField,
     ) -> Result<ArrayRef> {
         let name = field.name();
-        let cells = fragment.metadata.tile_cells(tile) as usize;
         let Some((_, wanted)) = self.schema.attribute(name) else {
             return Err(self.no_column(name));
         };
-        let plain = match field.data_type() {
-            DataType::Dictionary(index, _) => index.as_ref(),
-            other => other,
+        let Some((index, stored)) = fragment.schema.attribute(name) else {
+            return self.fills(field, fragment.metadata.tile_cells(tile) as usize);
         };
-        let codes = match fragment.schema.attribute(name) {
-            Some((index, stored)) => {
-                if stored.datatype != wanted.datatype || stored.is_var() != wanted.is_var() {
-                    return Err(Error::new(
-                        ErrorKind::Unsupported,
-                        self.display(),
-                        format!(
-                            "column '{name}': fragment {} holds {}, the array now {}",
-                            fragment.name,
-                            stored.datatype.name(),
-                            wanted.datatype.name()
-                        ),
-                    ));
-                }
-                fragment.read_column(store, Field::Attribute(index), tile, plain)?
-            }
-            None => {
-                let valid = !wanted.nullable || wanted.fill_valid;
-                let validity = wanted.nullable.then(|| vec![u8::from(valid); cells]);
-                let offsets = wanted.is_var().then(|| {
-                    (0..cells as u64).map(|cell| cell * wanted.fill.len() as u64).collect()
-                });
-                arrow_types::cells(plain, wanted.fill.repeat(cells), offsets, validity)
-                    .in_object(self.display())?
-            }
+        if stored.datatype != wanted.datatype || stored.values_per_cell != wanted.values_per_cell {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                self.display(),
+                format!(
+                    "column '{name}': fragment {} holds {}, the array now {}",
+                    fragment.name,
+                    stored.datatype.name(),
+                    wanted.datatype.name()
+                ),
+            ));
+        }
+        let codes =
+            fragment.read_column(store, Field::Attribute(index), tile, stored_type_of(field))?;
+        self.with_categories(wanted, field, codes)
+    }
+
+    /// What an attribute has of `cells` cells that nobody has written.
+    pub(super) fn fills(&self, field: &ArrowField, cells: usize) -> Result<ArrayRef> {
+        let Some((_, wanted)) = self.schema.attribute(field.name()) else {
+            return Err(self.no_column(field.name()));
         };
+        let valid = !wanted.nullable || wanted.fill_valid;
+        let validity = wanted.nullable.then(|| vec![u8::from(valid); cells]);
+        let offsets = wanted
+            .is_var()
+            .then(|| (0..cells as u64).map(|cell| cell * wanted.fill.len() as u64).collect());
+        let data = wanted.fill.repeat(cells);
+        let codes = arrow_types::cells(stored_type_of(field), data, offsets, validity)
+            .in_object(self.display())?;
+        self.with_categories(wanted, field, codes)
+    }
+
+    /// The values of an attribute, where what is stored are codes of categories.
+    fn with_categories(
+        &self,
+        wanted: &Attribute,
+        field: &ArrowField,
+        codes: ArrayRef,
+    ) -> Result<ArrayRef> {
         match (&wanted.enumeration, field.data_type()) {
             (Some(enumeration), DataType::Dictionary(..)) => {
                 let Some((_, values)) = self.enumerations.get(enumeration) else {
                     return Err(self.no_column(enumeration));
                 };
                 arrow_types::dictionary(&codes, values)
-                    .map_err(|e| e.context(format_args!("column '{name}'")))
+                    .map_err(|e| e.context(format_args!("column '{}'", field.name())))
                     .in_object(self.display())
             }
             _ => Ok(codes),
         }
+    }
+
+    /// Drops cells that were written at other times than this array is read of.
+    fn of_the_period(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let written = batch.column_by_name(WRITTEN_AT);
+        let Some(written) = written.and_then(|column| column.as_primitive_opt::<UInt64Type>())
+        else {
+            return Ok(batch.clone());
+        };
+        let keep: BooleanArray =
+            written.values().iter().map(|&time| Some(self.period.holds(time))).collect();
+        filter_record_batch(batch, &keep).in_object(self.display())
     }
 
     /// Drops cells that were deleted at or before the time of this array.
@@ -544,17 +669,32 @@ impl Array {
             return Ok(batch.clone());
         };
         // The last representable time stands for never.
-        let mut keep: Vec<bool> =
-            deleted.values().iter().map(|&time| time == u64::MAX || time > self.at).collect();
+        let mut keep: Vec<bool> = deleted
+            .values()
+            .iter()
+            .map(|&time| time == u64::MAX || time > self.period.end)
+            .collect();
         for (index, Delete { at, keep: condition, .. }) in self.deletes.iter().enumerate() {
             let Some(processed) = times(&processed_name(index)) else { continue };
             let stays = self.holds(condition, batch)?;
             for (cell, keep) in keep.iter_mut().enumerate() {
-                let applies = written.value(cell) <= *at && processed.value(cell) == 0;
-                *keep = *keep && (!applies || stays.value(cell));
+                let how = processed.value(cell);
+                let applies = written.value(cell) <= *at && how != PROCESSED;
+                *keep = *keep && (!applies || how != UNKNOWN && stays.value(cell));
             }
         }
         filter_record_batch(batch, &BooleanArray::from(keep)).in_object(self.display())
+    }
+
+    /// Whether a fragment has all columns that a condition looks at.
+    fn knows(&self, fragment: &Fragment, condition: &Condition) -> bool {
+        let mut names = Vec::new();
+        condition::columns(condition, &mut names);
+        let dimensions = &self.schema.dimensions;
+        names.iter().all(|name| {
+            dimensions.iter().any(|dimension| dimension.name == *name)
+                || fragment.schema.attribute(name).is_some()
+        })
     }
 
     fn holds(&self, condition: &Condition, batch: &RecordBatch) -> Result<BooleanArray> {
@@ -572,33 +712,44 @@ impl SparseRead<'_> {
         &mut self,
         map: impl Fn(RecordBatch) -> Result<T, E> + Sync,
     ) -> Option<Result<Vec<T>, E>> {
-        while let Some(read) = self.fetch_band(&map) {
-            match read {
-                Ok(mapped) if mapped.is_empty() => {}
-                Ok(mapped) => return Some(Ok(mapped)),
+        let held = std::mem::take(&mut self.held);
+        let band = self.next_band_by(|array, plan, band, fetched| {
+            array.read_band(plan, band, (&held, fetched), &map)
+        });
+        self.held = held;
+        band
+    }
+
+    /// What `read` makes of the next band that it makes anything of.
+    pub(super) fn next_band_by<T, E: From<Error>>(
+        &mut self,
+        read: impl Fn(&Array, &ReadPlan, &Range, &Fetched) -> Result<Vec<T>, E>,
+    ) -> Option<Result<Vec<T>, E>> {
+        loop {
+            let (array, plan) = (self.array, &self.plan);
+            let fetched = match self.bands.is_empty() {
+                true => return None,
+                false => self.fetcher.next(&self.bands, |band| array.wanted(plan, band)),
+            };
+            let band = self.bands.pop_front()?;
+            let found = match fetched {
+                Ok(fetched) => read(array, plan, &band, &fetched),
+                Err(error) => Err(error.into()),
+            };
+            match found {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) => return Some(Ok(found)),
                 Err(error) => {
                     self.bands.clear();
                     return Some(Err(error));
                 }
             }
         }
-        None
     }
 
-    fn fetch_band<T: Send, E: From<Error> + Send>(
-        &mut self,
-        map: &(impl Fn(RecordBatch) -> Result<T, E> + Sync),
-    ) -> Option<Result<Vec<T>, E>> {
-        let (array, plan) = (self.array, &self.plan);
-        let fetched = match self.bands.is_empty() {
-            true => return None,
-            false => self.fetcher.next(&self.bands, |band| array.wanted(plan, band)),
-        };
-        let band = self.bands.pop_front()?;
-        Some(match fetched {
-            Ok(fetched) => array.read_band(plan, &band, (&self.held, &fetched), map),
-            Err(error) => Err(error.into()),
-        })
+    /// What is read for every tile.
+    pub(super) fn plan(&self) -> &ReadPlan {
+        &self.plan
     }
 
     /// Whether tiles are left out that the selections alone would not leave out.
@@ -626,6 +777,14 @@ impl Iterator for SparseRead<'_> {
     }
 }
 
+/// The type of what is stored of a field: of categories, their codes.
+fn stored_type_of(field: &ArrowField) -> &DataType {
+    match field.data_type() {
+        DataType::Dictionary(index, _) => index.as_ref(),
+        other => other,
+    }
+}
+
 /// The only stretch of cells that are kept, where it is one: tiles that bands cut mostly lie row by row.
 fn stretch(keep: &BooleanArray) -> Option<(usize, usize)> {
     let mut stretches = keep.values().set_slices();
@@ -643,14 +802,15 @@ fn everything(bounds: Option<&Range>) -> Range {
 
 /// Adds a band, cut evenly where its tiles hold too many cells for one.
 fn push_band(bands: &mut VecDeque<Range>, (low, high, cells): (i64, i64, u64), most: u64) {
-    let rows = (high - low) as u64 + 1;
+    // A dimension of dates may be in use from end to end.
+    let rows = high.abs_diff(low).saturating_add(1);
     let parts = cells.div_ceil(2 * most).clamp(1, rows);
-    let step = rows.div_ceil(parts) as i64;
-    let mut start = low;
-    while start <= high {
-        let end = start.saturating_add(step - 1).min(high);
+    let step = rows.div_ceil(parts);
+    let mut next = Some(low);
+    while let Some(start) = next.filter(|start| *start <= high) {
+        let end = start.checked_add_unsigned(step - 1).unwrap_or(high).min(high);
         bands.push_back(Range::Signed(start, end));
-        start = end + 1;
+        next = end.checked_add(1);
     }
 }
 

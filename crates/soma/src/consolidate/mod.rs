@@ -1,26 +1,34 @@
-//! Joining the fragments of sparse arrays, so that reading takes fewer files, and removing those that were joined.
+//! Joining what many writes have left, so that reading takes fewer files, and removing what was joined.
 //!
-//! A joined fragment holds every version of every cell with its time, so that the array reads the same at any time, and
-//! it has a file `.vac` that hides what it was made of. Nothing is visible before the fragment's `.wrt`; between that and
-//! the `.vac` the same cells are there twice, which readers take for one, as the array allows no duplicates.
+//! Of a sparse array, a joined fragment holds every version of every cell with its time, so that the array reads the same at
+//! any time, and it has a file `.vac` that hides what it was made of. Nothing is visible before the fragment's `.wrt`; between
+//! that and the `.vac` the same cells are there twice, which readers take for one, as the array allows no duplicates.
 //! The name follows from the names of what was joined: whoever was killed between the two files, the next run finds it.
 //!
-//! Deletes keep their meaning because no fragment is joined with one from the other side of a delete.
+//! Deletes go on to apply to what is joined, as each of its cells has its time.
 
+mod commits;
+mod dense;
+mod footers;
+mod hilbert;
 mod merge;
+mod metadata;
+mod order;
+mod output;
+mod parts;
 mod runs;
 #[cfg(test)]
 mod tests;
 mod vacuum;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use vacuole_store::{Store, join};
 use vacuole_tiledb::TimestampedName;
 
-pub use self::vacuum::{VacuumReport, VacuumedArray, vacuum};
+pub use self::vacuum::{RemovedFiles, VacuumReport, VacuumedArray, vacuum};
 
 use self::runs::Run;
 use crate::array::{Array, COMMIT_FOLDER, FRAGMENT_FOLDER, Fragment};
@@ -46,6 +54,8 @@ pub struct JoinedArray {
     /// The bytes of those that they see now; with a dry run unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_after: Option<u64>,
+    /// The bytes of the fragments that others stand for now, which a vacuum frees.
+    pub bytes_to_vacuum: u64,
     /// The fragments that were written, each with those that it stands for.
     pub joined: BTreeMap<String, Vec<String>>,
     /// Why fragments were left as they are.
@@ -53,40 +63,96 @@ pub struct JoinedArray {
     pub left: Vec<String>,
 }
 
+/// A file that was written, or would be, and the files that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JoinedFiles {
+    /// The path of the object, from where the walk began.
+    pub object: String,
+    /// The name of the file.
+    pub written: String,
+    /// The names of the files that it stands for; of fragment metadata, the fragments.
+    pub of: Vec<String>,
+    /// Their bytes, which a vacuum frees.
+    pub bytes: u64,
+}
+
 /// What joining did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Arrays with more than one fragment.
     pub arrays: Vec<JoinedArray>,
+    /// Metadata that was joined.
+    pub metadata: Vec<JoinedFiles>,
+    /// Commits that were joined.
+    pub commits: Vec<JoinedFiles>,
+    /// Metadata of fragments that was joined.
+    pub fragment_metadata: Vec<JoinedFiles>,
 }
 
-/// How fragments are joined.
-#[derive(Clone, Copy, Debug)]
+/// What is joined, or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Cells.
+    Fragments,
+    /// Metadata of arrays and groups.
+    Metadata,
+    /// What says which fragments and deletes count.
+    Commits,
+    /// The footers of fragments.
+    FragmentMetadata,
+}
+
+impl Mode {
+    /// All modes, in the order in which they are gone through: what is joined needs no commit of its own.
+    pub const ALL: [Self; 4] =
+        [Self::Fragments, Self::Metadata, Self::Commits, Self::FragmentMetadata];
+}
+
+/// How things are joined.
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// What is joined.
+    pub modes: Vec<Mode>,
     /// The most memory that cells take, in bytes.
     pub memory: u64,
+    /// Larger fragments than this are left as they are, and no more than this is put into one, in bytes.
+    pub max_size: Option<u64>,
     /// Whether to say only what would be done.
     pub dry_run: bool,
     /// Whether only fragments that hold less than a tile are joined, and those only where they are many.
     pub only_small: bool,
 }
 
-/// Joins the fragments of an array, or of all arrays of a group that are in its folder.
+/// Joins what is in many parts of an array, or of a group and all in its folder.
 ///
-/// Cells are read and written in the array's global order, a tile of each fragment at a time. Dense arrays, arrays whose
-/// dimensions are no integers, and fragments that hold deleted cells are left as they are.
+/// Cells are read and written in the array's global order, a tile of each fragment at a time. Arrays that allow
+/// duplicates, and fragments that hold deleted cells, are left as they are.
 ///
 /// # Errors
 /// Those of reading and writing; what was done before is complete, and the next call goes on.
 pub fn consolidate(root: &Object, options: &Options) -> Result<Report> {
     let mut report = Report::default();
     let mut states = BTreeMap::new();
+    let wants = |mode: Mode| options.modes.contains(&mode);
+    let dry_run = options.dry_run;
     let joined = walk(root, &mut |object| {
-        let Some((array, state)) = join_array(object, options)? else { return Ok(()) };
-        if let Some(state) = state {
-            states.insert(object.path().to_owned(), state);
+        let mut coming = Coming::new();
+        if !object.is_group() && wants(Mode::Fragments) {
+            let (array, state) = join_array(object, options)?.unzip();
+            coming.extend(array.iter().filter(|_| dry_run).flat_map(|array| array.joined.clone()));
+            report.arrays.extend(array);
+            states.extend(state.flatten().map(|state| (object.path().to_owned(), state)));
         }
-        report.arrays.push(array);
+        if wants(Mode::Metadata) {
+            report.metadata.extend(metadata::consolidate(object, dry_run)?);
+        }
+        if !object.is_group() && wants(Mode::Commits) {
+            report.commits.extend(commits::consolidate(object, dry_run, &coming)?);
+        }
+        if !object.is_group() && wants(Mode::FragmentMetadata) {
+            report.fragment_metadata.extend(footers::consolidate(object, dry_run, &coming)?);
+        }
         Ok(())
     });
     if !states.is_empty() && root.path().is_empty() {
@@ -101,7 +167,9 @@ pub fn consolidate(root: &Object, options: &Options) -> Result<Report> {
 /// As of [`consolidate`].
 pub fn after_ingest(store: &Arc<dyn Store>, memory: u64) -> Result<Report> {
     let root = Object::open(Arc::clone(store), "", u64::MAX)?;
-    let mut report = consolidate(&root, &Options { memory, dry_run: false, only_small: true })?;
+    let modes = vec![Mode::Fragments];
+    let options = Options { modes, memory, max_size: None, dry_run: false, only_small: true };
+    let mut report = consolidate(&root, &options)?;
     report.arrays.retain(|array| !array.joined.is_empty());
     Ok(report)
 }
@@ -117,11 +185,13 @@ fn is_small(cells: u64, capacity: u64) -> bool {
     cells < capacity / 2
 }
 
+/// Goes through an object and all that is in its folder.
 fn walk(object: &Object, each: &mut impl FnMut(&Object) -> Result<()>) -> Result<()> {
-    if !object.is_group() {
-        return each(object);
+    each(object)?;
+    match object.is_group() {
+        true => own_members(object)?.iter().try_for_each(|member| walk(member, each)),
+        false => Ok(()),
     }
-    own_members(object)?.iter().try_for_each(|member| walk(member, each))
 }
 
 /// The states of an array before and after.
@@ -131,39 +201,42 @@ type States = (String, String);
 fn join_array(object: &Object, options: &Options) -> Result<Option<(JoinedArray, Option<States>)>> {
     let array = object.array()?;
     let state = array.state();
-    if array.fragment_names().count() < 2 {
+    let before: BTreeSet<TimestampedName> = array.fragment_names().cloned().collect();
+    if before.len() < 2 {
         return Ok(None);
     }
     let mut report = JoinedArray {
         array: object.path().to_owned(),
-        fragments_before: array.fragment_names().count(),
-        fragments_after: array.fragment_names().count(),
+        fragments_before: before.len(),
+        fragments_after: before.len(),
         bytes_before: array.stored_bytes(),
         bytes_after: None,
+        bytes_to_vacuum: 0,
         joined: BTreeMap::new(),
         left: Vec::new(),
     };
-    if let Some(reason) = runs::refusal(&array) {
-        report.left.push(reason);
-        report.bytes_after = Some(report.bytes_before);
-        return Ok(Some((report, None)));
-    }
-    let array = match (options.dry_run, finish_hiding(&array)?) {
-        (false, true) => object.array()?,
-        _ => array,
+    let array = match !options.dry_run && finish_hiding(&array)? {
+        true => object.array()?,
+        false => array,
     };
-    let found = runs::find(&array, options.only_small);
+    let found = runs::find(&array, options);
     report.left = found.left;
-    for run in found.runs.into_iter().flat_map(|run| run.within(&array, options.memory / 2)) {
+    for run in found.runs {
         let name = run.name();
-        if !options.dry_run
-            && let Err(error) = write(&array, &run, &name, options.memory)
-        {
-            if error.kind() != ErrorKind::Unsupported {
+        let done = match options.dry_run {
+            true => can_be_written(&array, &run),
+            false => write(&array, &run, &name, options.memory),
+        };
+        if let Err(error) = done {
+            // Also where a filter does not take what comes of it, as a positive delta takes no values that fall.
+            if !matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) {
                 return Err(error);
             }
             report.left.push(error.to_string());
             continue;
+        }
+        for fragment in &run.fragments {
+            report.bytes_to_vacuum += fragment_bytes(&array, &fragment.name)?;
         }
         let of = run.fragments.iter().map(|fragment| fragment.name.to_string());
         report.fragments_after = (report.fragments_after + 1).saturating_sub(run.fragments.len());
@@ -179,24 +252,71 @@ fn join_array(object: &Object, options: &Options) -> Result<Option<(JoinedArray,
     let after = object.array()?;
     report.bytes_after = Some(after.stored_bytes());
     report.fragments_after = after.fragment_names().count();
-    Ok(Some((report, Some((state, after.state())))))
+    let known = |name: &TimestampedName| {
+        before.contains(name) || report.joined.contains_key(&name.to_string())
+    };
+    let markers = |array: &Array| -> Vec<String> {
+        array.deletes().iter().map(|delete| delete.marker.clone()).collect()
+    };
+    // Another program may have written meanwhile.
+    let alone = after.fragment_names().all(known)
+        && after.schema_name() == array.schema_name()
+        && markers(&after) == markers(&array);
+    let states = alone.then(|| (state, after.state()));
+    Ok(Some((report, states)))
+}
+
+/// The bytes of all files of a fragment.
+fn fragment_bytes(array: &Array, name: &TimestampedName) -> Result<u64> {
+    let folder = join(&join(array.path(), FRAGMENT_FOLDER), &name.to_string());
+    Ok(array.store().list(&folder)?.iter().map(|file| file.size).sum())
+}
+
+/// Whether a run is refused that only writing would refuse.
+fn can_be_written(array: &Array, run: &Run) -> Result<()> {
+    match array.is_sparse() {
+        true => Ok(()),
+        false => dense::region(array, run).map(drop),
+    }
 }
 
 /// Writes one fragment in the place of those of a run.
 fn write(array: &Array, run: &Run, name: &TimestampedName, memory: u64) -> Result<()> {
     let store = &**array.store();
-    let (schema, schema_name) = (array.schema(), array.schema_name());
-    let timed = run.is_timed();
-    let new = if timed { FragmentSink::timed } else { FragmentSink::sparse };
-    let mut sink = new(store, array.path(), schema, schema_name, name);
-    merge::merge(array, run, memory, |tile| sink.push(tile))?;
-    sink.finish()?;
+    let made = match array.is_sparse() {
+        true => parts::write(array, run, name, memory)?,
+        false => {
+            write_dense(array, run, name, memory)?;
+            Vec::new()
+        }
+    };
     store.flush()?;
+    if !array.is_sparse() && written_between(array, run, name)? {
+        store.remove_folder(&join(&join(array.path(), FRAGMENT_FOLDER), &name.to_string()))?;
+        let message = "cells were written meanwhile as of a time between those of others";
+        return Err(Error::new(ErrorKind::Unsupported, array.display(), message));
+    }
     store.put(&commit_file(array, name, "wrt"), &[])?;
     // A `.vac` that survives a crash where the commit does not would hide what there is.
     store.flush()?;
     hide(array, name, run.fragments.iter().map(|fragment| &fragment.name))?;
-    Ok(store.flush()?)
+    store.flush()?;
+    made.iter().try_for_each(|name| parts::remove(array, name))
+}
+
+fn write_dense(array: &Array, run: &Run, name: &TimestampedName, memory: u64) -> Result<()> {
+    let region = dense::region(array, run)?;
+    let (store, path, schema) = (&**array.store(), array.path(), &run.schema);
+    let mut sink = FragmentSink::dense(store, path, schema, &run.schema_name, name, region.clone());
+    dense::merge(array, run, &region, memory, |tile| sink.push(tile))?;
+    sink.finish().map(drop)
+}
+
+/// Whether there is a fragment by now that a joined one of this name would come to lie below, though its time is within.
+fn written_between(array: &Array, run: &Run, name: &TimestampedName) -> Result<bool> {
+    let now = crate::array::read_commits(&**array.store(), array.path(), u64::MAX)?;
+    let known = |other: &TimestampedName| run.fragments.iter().any(|f| f.name == *other);
+    Ok(now.fragments.iter().any(|other| other.start <= name.end && !known(other) && other != name))
 }
 
 /// Hides fragments from readers of the one that stands for them.
@@ -235,8 +355,40 @@ fn finish_hiding(array: &Array) -> Result<bool> {
     Ok(any)
 }
 
+/// Whether `name` is that of the fragment which this program joins of these.
+pub(crate) fn stands_for(name: &TimestampedName, fragments: &[TimestampedName]) -> bool {
+    let fragments: Vec<&TimestampedName> = fragments.iter().collect();
+    runs::is_joined(name) && runs::digest(&fragments) == runs::digest_of(name)
+}
+
+/// Whether a fragment that nothing commits was being joined here, of `visible` ones that are still there.
+pub(crate) fn is_spare(name: &TimestampedName, visible: &BTreeSet<TimestampedName>) -> bool {
+    let is_source = |other: &TimestampedName| {
+        name.start <= other.start && other.end <= name.end && !runs::is_joined(other)
+    };
+    parts::is_part(name) || (runs::is_joined(name) && visible.iter().any(is_source))
+}
+
 fn commit_file(array: &Array, name: &TimestampedName, suffix: &str) -> String {
     join(&join(array.path(), COMMIT_FOLDER), &format!("{name}.{suffix}"))
+}
+
+/// The fragments that a dry run has said would be written, with those that they would stand for.
+type Coming = BTreeMap<String, Vec<String>>;
+
+/// The fragments that would be there then.
+fn with_coming(fragments: Vec<TimestampedName>, coming: &Coming) -> Vec<TimestampedName> {
+    let gone = |name: &TimestampedName| coming.values().flatten().any(|n| *n == name.to_string());
+    let mut fragments: Vec<_> = fragments.into_iter().filter(|name| !gone(name)).collect();
+    fragments.extend(coming.keys().filter_map(|name| TimestampedName::parse(name).ok()));
+    fragments.sort();
+    fragments
+}
+
+/// The bytes of files in a folder.
+fn sizes(store: &dyn Store, folder: &str, files: &[String]) -> Result<u64> {
+    let listed = store.list(folder)?;
+    Ok(listed.iter().filter(|entry| files.contains(&entry.name)).map(|entry| entry.size).sum())
 }
 
 /// Opens the object at a path or URI, to consolidate or to vacuum it.

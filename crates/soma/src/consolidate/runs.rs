@@ -1,12 +1,14 @@
 //! Which fragments of an array can be joined.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use vacuole_tiledb::schema::{Layout, Range};
-use vacuole_tiledb::{Datatype, FORMAT_VERSION, TimestampedName};
+use vacuole_tiledb::schema::{ArraySchema, Layout, Range};
+use vacuole_tiledb::{FORMAT_VERSION, TimestampedName};
 
-use super::{is_small, worth_consolidating};
+use super::{Options, is_small, worth_consolidating};
 use crate::array::{APART, Array, Fragment};
+use crate::condition;
 use crate::private;
 
 /// What the names of joined fragments begin with, see [`Run::name`].
@@ -16,6 +18,9 @@ const MERGED: &str = "merged-";
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) fragments: Vec<Arc<Fragment>>,
+    /// The schema that it is written with, and its file.
+    pub(super) schema: Arc<ArraySchema>,
+    pub(super) schema_name: String,
 }
 
 /// The runs of an array, and why fragments are in none.
@@ -25,75 +30,114 @@ pub(super) struct Found {
     pub(super) left: Vec<String>,
 }
 
-/// Why no fragments of an array can be joined.
-pub(super) fn refusal(array: &Array) -> Option<String> {
-    let schema = array.schema();
-    let row_major = schema.tile_order == Layout::RowMajor && schema.cell_order == Layout::RowMajor;
-    let integers = schema
-        .dimensions
-        .iter()
-        .all(|d| d.datatype == Datatype::Int64 && d.signed_tiling().is_some());
-    let reason = match () {
-        () if !array.is_sparse() => "it is dense",
-        () if schema.allows_duplicates => "cells can be there more than once",
-        () if !row_major => "its cells are not in row-major order",
-        () if !integers => "its dimensions are not all int64",
-        () => return None,
-    };
-    Some(reason.to_owned())
-}
-
-/// The fragments that can be joined; of many small ones only those, where `only_small`.
-pub(super) fn find(array: &Array, only_small: bool) -> Found {
+/// The fragments that can be joined.
+pub(super) fn find(array: &Array, options: &Options) -> Found {
+    let mut found = Found::default();
+    if array.is_sparse() && array.schema().allows_duplicates {
+        // Between its commit and the list that hides its parts all of their cells would be there twice.
+        found.left.push("cells can be there more than once, and for a moment would be".to_owned());
+        return found;
+    }
     let capacity = array.schema().capacity;
     let cells: Vec<u64> = array.fragments().iter().map(|f| f.metadata.cells()).collect();
-    if only_small && !worth_consolidating(&cells, capacity) {
-        return Found::default();
+    if options.only_small && !(array.is_sparse() && worth_consolidating(&cells, capacity)) {
+        return found;
     }
-    let mut found = Found::default();
-    let mut open: Vec<Arc<Fragment>> = Vec::new();
-    let mut close = |open: &mut Vec<Arc<Fragment>>| {
-        let fragments = std::mem::take(open);
-        if fragments.len() > 1 {
-            found.runs.push(Run { fragments });
-        }
-    };
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let mut last: Option<String> = None;
     for fragment in array.fragments() {
-        if only_small && !is_small(fragment.metadata.cells(), capacity) {
+        if options.only_small && !is_small(fragment.metadata.cells(), capacity) {
             continue;
         }
-        if let Some(reason) = unfit(array, fragment) {
-            found.left.push(format!("{}: {reason}", fragment.name));
-            continue;
-        }
-        // A delete changes what is older. What is on its two sides must stay apart.
-        let between = |at: u64| {
-            open.first().is_some_and(|first| first.name.start <= at) && at < fragment.name.end
+        let size = fragment.stored_bytes();
+        let reason = match options.max_size {
+            Some(most) if size > most => Some(format!("it has {size} bytes, more than {most}")),
+            _ => unfit(fragment),
         };
-        if array.deletes().iter().any(|delete| between(delete.at)) {
-            close(&mut open);
+        let apart = differs(array, fragment);
+        let schema = match &apart {
+            Some(_) => fragment.metadata.footer.schema.clone(),
+            None => array.schema_name().to_owned(),
+        };
+        // What is joined of dense fragments has cells that nobody wrote, and nothing may be below them.
+        let other = !array.is_sparse() && last.as_ref().is_some_and(|last| *last != schema);
+        if let Some(reason) = reason {
+            found.left.push(format!("{}: {reason}", fragment.name));
+            if array.is_sparse() {
+                continue;
+            }
+            break;
         }
-        open.push(Arc::clone(fragment));
+        let group = groups.entry(schema.clone()).or_default();
+        if options.max_size.is_some_and(|most| group.bytes + size > most) || other {
+            if !array.is_sparse() {
+                break;
+            }
+            group.close(array, &schema, &mut found);
+        }
+        last = Some(schema);
+        group.bytes += size;
+        group.reason = apart.map(|reason| format!("{}: {reason}", fragment.name));
+        group.fragments.push(Arc::clone(fragment));
     }
-    close(&mut open);
+    for (schema, mut group) in groups {
+        group.close(array, &schema, &mut found);
+    }
     found
 }
 
+/// Fragments of one schema that are going to be joined.
+#[derive(Default)]
+struct Group {
+    fragments: Vec<Arc<Fragment>>,
+    bytes: u64,
+    /// Why the last of them is not joined with all others.
+    reason: Option<String>,
+}
+
+impl Group {
+    fn close(&mut self, array: &Array, schema_name: &str, found: &mut Found) {
+        let Self { fragments, reason, .. } = std::mem::take(self);
+        match &fragments[..] {
+            [] => {}
+            [_] => found.left.extend(reason),
+            [first, ..] => found.runs.push(Run {
+                schema: Arc::clone(if reason.is_some() { &first.schema } else { array.schema() }),
+                schema_name: schema_name.to_owned(),
+                fragments,
+            }),
+        }
+    }
+}
+
 /// Why a fragment cannot be joined with others.
-fn unfit(array: &Array, fragment: &Fragment) -> Option<String> {
+fn unfit(fragment: &Fragment) -> Option<String> {
     let metadata = &fragment.metadata;
-    let inside = |at: u64| fragment.name.start <= at && at < fragment.name.end;
-    if metadata.footer.has_delete_metadata || !metadata.processed_conditions.is_empty() {
-        return Some("it holds deleted cells".to_owned());
+    (metadata.footer.has_delete_metadata || !metadata.processed_conditions.is_empty())
+        .then(|| "it holds deleted cells".to_owned())
+}
+
+/// Why a fragment would not read the same with the schema of the array now. It is joined with those of its own schema.
+fn differs(array: &Array, fragment: &Fragment) -> Option<String> {
+    let schema = array.schema();
+    for delete in array.deletes().iter().filter(|delete| fragment.name.start <= delete.at) {
+        let mut columns = Vec::new();
+        condition::columns(&delete.keep, &mut columns);
+        let is_column = |name: &&String| schema.attribute(name).is_some();
+        let unknown = |name: &&String| fragment.schema.attribute(name).is_none();
+        if let Some(name) = columns.iter().filter(is_column).find(unknown) {
+            // All of its cells are deleted, whatever the condition says; with a fill they would not be.
+            return Some(format!("cells were deleted by '{name}', which it does not have"));
+        }
     }
-    if array.deletes().iter().any(|delete| inside(delete.at)) {
-        return Some("cells were deleted between the times of its own".to_owned());
-    }
-    if fragment.schema.dimensions != array.schema().dimensions {
+    if fragment.schema.dimensions != schema.dimensions {
         return Some("its dimensions are not those of the array now".to_owned());
     }
-    for wanted in &array.schema().attributes {
-        let Some((_, stored)) = fragment.schema.attribute(&wanted.name) else { continue };
+    for stored in &fragment.schema.attributes {
+        let Some((_, wanted)) = schema.attribute(&stored.name) else {
+            // As of a time in the past, it is read.
+            return Some(format!("it has a column '{}', which was dropped since", stored.name));
+        };
         let alike = stored.datatype == wanted.datatype
             && stored.values_per_cell == wanted.values_per_cell
             && stored.nullable == wanted.nullable
@@ -133,27 +177,30 @@ impl Run {
         crate::array::are_apart(&self.fragments)
     }
 
-    /// Cuts the run so that the tiles that are in memory at a time take no more than `bytes`.
-    pub(super) fn within(self, array: &Array, bytes: u64) -> Vec<Self> {
+    /// Cuts the run into consecutive ones so that the tiles of each that are in memory at a time take no more than `bytes`,
+    /// where it has more than two fragments.
+    pub(super) fn within(self, bytes: u64) -> Vec<Self> {
         let count = self.fragments.len();
-        if count < 2 {
-            return Vec::new();
-        }
-        if count == 2 || self.held_at_once(array) <= bytes {
+        if count <= 2 || self.held_at_once() <= bytes {
             return vec![self];
         }
-        let mut fragments = self.fragments;
-        let rest = fragments.split_off(count / 2);
-        let mut runs = Self { fragments }.within(array, bytes);
-        runs.extend(Self { fragments: rest }.within(array, bytes));
+        let (first, rest) = self.fragments.split_at(count / 2);
+        let part =
+            |fragments: &[Arc<Fragment>]| Self { fragments: fragments.to_vec(), ..self.clone() };
+        let mut runs = part(first).within(bytes);
+        runs.extend(part(rest).within(bytes));
         runs
     }
 
     /// The most bytes of cells that a merge has in memory: a tile of each fragment from where its cells begin in the
     /// global order to where they end, as far as the first dimension tells.
-    fn held_at_once(&self, array: &Array) -> u64 {
-        let tiling = array.schema().dimensions.first().and_then(|d| d.signed_tiling());
-        let (low, extent) = tiling.unwrap_or((0, 1));
+    fn held_at_once(&self) -> u64 {
+        let schema = &self.schema;
+        let tiling = schema.dimensions.first().and_then(|d| d.signed_tiling());
+        let first = schema.tile_order == Layout::RowMajor && schema.cell_order != Layout::Hilbert;
+        let Some((low, extent)) = tiling.filter(|_| first) else {
+            return self.fragments.iter().map(|fragment| fragment.largest_tile()).sum();
+        };
         let band = |x: i64| (x.wrapping_sub(low) as u64) / (extent as u64);
         let mut events: Vec<(u64, bool, u64)> = Vec::new();
         for fragment in &self.fragments {

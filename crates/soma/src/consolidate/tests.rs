@@ -83,10 +83,14 @@ fn any_cells() -> impl Strategy<Value = Cells> {
     proptest::collection::btree_map((0i64..12, 0i64..12), any::<i32>(), 1..25)
 }
 
+fn options(memory: u64) -> Options {
+    let modes = vec![Mode::Fragments];
+    Options { modes, memory, max_size: None, dry_run: false, only_small: false }
+}
+
 fn join_with(store: &Arc<dyn Store>, memory: u64) -> JoinedArray {
     let root = Object::open(Arc::clone(store), "", u64::MAX).unwrap();
-    let options = Options { memory, dry_run: false, only_small: false };
-    consolidate(&root, &options).unwrap().arrays.remove(0)
+    consolidate(&root, &options(memory)).unwrap().arrays.remove(0)
 }
 
 proptest! {
@@ -103,15 +107,16 @@ proptest! {
         let expected: Cells = writes.iter().flat_map(|(_, cells)| cells.clone()).collect();
         prop_assert_eq!(&cells(&store), &expected);
         let report = join_with(&store, if tight { 1 } else { 1 << 20 });
-        prop_assert!(tight || report.fragments_after == 1);
-        prop_assert!(report.fragments_after < writes.len());
+        // However little memory there is, it is one in the end, and nothing of what was in between is left.
+        prop_assert_eq!(report.fragments_after, 1);
+        prop_assert_eq!(store.list(FRAGMENT_FOLDER).unwrap().len(), writes.len() + 1);
         prop_assert_eq!(&cells(&store), &expected);
-        if twice && report.fragments_after > 1 {
-            join_with(&store, 1 << 20);
-            prop_assert_eq!(&cells(&store), &expected);
+        if twice {
+            let root = Object::open(Arc::clone(&store), "", u64::MAX).unwrap();
+            prop_assert!(consolidate(&root, &options(1 << 20)).unwrap().arrays.is_empty());
         }
         let root = Object::open(Arc::clone(&store), "", u64::MAX).unwrap();
-        vacuum(&root, false).unwrap();
+        vacuum(&root, &Mode::ALL, false).unwrap();
         prop_assert_eq!(&cells(&store), &expected);
         let left: BTreeSet<String> =
             store.list(FRAGMENT_FOLDER).unwrap().into_iter().map(|entry| entry.name).collect();
@@ -161,7 +166,7 @@ fn what_lay_apart_is_known_to_have_no_versions() {
     assert!(report.joined.keys().all(|name| name.starts_with("__10_40_merged-")), "{report:?}");
     assert_eq!(cells(&store).get(&(1, 1)), Some(&5));
     let root = Object::open(Arc::clone(&store), "", u64::MAX).unwrap();
-    let removed = vacuum(&root, false).unwrap().arrays.remove(0).removed;
+    let removed = vacuum(&root, &Mode::ALL, false).unwrap().arrays.remove(0).removed;
     assert_eq!(removed.len(), 5, "{removed:?}");
     assert_eq!(cells(&store).len(), 9);
 }
@@ -188,4 +193,85 @@ fn many_small_fragments_are_worth_it_and_few_or_large_ones_not() {
     assert!(!worth_consolidating(&[10; 8], 100));
     assert!(!worth_consolidating(&[50; 100], 100));
     assert!(worth_consolidating(&[&[1000; 5][..], &[49; 9]].concat(), 100));
+}
+
+/// Larger fragments stay, and no more than the bound is put into one.
+#[test]
+fn a_bound_of_size_is_kept() {
+    let write = |x: i64, cells: i64| (0..cells).map(|y| ((x, y), 7)).collect::<Cells>();
+    let mut writes: Vec<_> = (0..6).map(|x| (10 + x as u64, write(x, 2))).collect();
+    writes.push((30, (20..30).flat_map(|x| write(x, 40)).collect()));
+    let store = array_of(&schema(5, 8), 5, &writes);
+    let expected = cells(&store);
+    let array = Array::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    let sizes: Vec<u64> = array.fragments().iter().map(|f| f.stored_bytes()).collect();
+    let most = 3 * sizes[..6].iter().max().unwrap();
+    assert!(sizes[6] > most, "{sizes:?}");
+    let root = Object::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    let mut report =
+        consolidate(&root, &Options { max_size: Some(most), ..options(1 << 20) }).unwrap();
+    let report = report.arrays.remove(0);
+    assert!(report.joined.values().all(|of| of.len() <= 3), "{report:?}");
+    assert_eq!(report.joined.values().map(Vec::len).sum::<usize>(), 6);
+    assert!(report.left[0].contains("more than"), "{report:?}");
+    assert_eq!(cells(&store), expected);
+}
+
+/// What is said is done.
+#[test]
+fn a_dry_run_says_what_is_done_then() {
+    let write = |x: i64| (0..3).map(|y| ((x, y), 7)).collect::<Cells>();
+    let writes: Vec<_> = (0..9).map(|x| (10 + x as u64, write(x))).collect();
+    let store = array_of(&schema(5, 2), 5, &writes);
+    let root = Object::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    let said = consolidate(&root, &Options { dry_run: true, ..options(1) }).unwrap();
+    let done = consolidate(&root, &options(1)).unwrap();
+    let (said, done) = (&said.arrays[0], &done.arrays[0]);
+    assert_eq!((&said.joined, said.bytes_to_vacuum), (&done.joined, done.bytes_to_vacuum));
+    assert_eq!(said.fragments_after, done.fragments_after);
+    let vacuumed = vacuum(&root, &Mode::ALL, true).unwrap();
+    assert_eq!(vacuumed.arrays[0].bytes, done.bytes_to_vacuum);
+}
+
+/// Commits in one file say what they said in many, and then the many can go.
+#[test]
+fn commits_of_many_are_those_of_one() {
+    let write = |x: i64| (0..3).map(|y| ((x, y), 7)).collect::<Cells>();
+    let writes: Vec<_> = (0..4).map(|x| (10 + x as u64, write(x))).collect();
+    let store = array_of(&schema(5, 2), 5, &writes);
+    let array = Array::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    for fragment in array.fragment_names() {
+        store.put(&commit_file(&array, fragment, "wrt"), &[]).unwrap();
+    }
+    let con = |names: Vec<vacuole_store::Entry>| -> Vec<String> {
+        names.into_iter().map(|entry| entry.name).filter(|name| name.ends_with(".con")).collect()
+    };
+    let first = con(store.list(COMMIT_FOLDER).unwrap()).remove(0);
+    let expected = cells(&store);
+    let root = Object::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    let modes = vec![Mode::Commits];
+    // All are in the file that was there already.
+    let options = Options { modes: modes.clone(), ..options(1 << 20) };
+    assert!(consolidate(&root, &options).unwrap().commits.is_empty());
+    store.remove(&join(COMMIT_FOLDER, &first)).unwrap();
+    let report = consolidate(&root, &options).unwrap().commits.remove(0);
+    assert_eq!(report.of.len(), 4);
+    let said = vacuum(&root, &modes, true).unwrap();
+    assert_eq!(vacuum(&root, &modes, false).unwrap(), said);
+    assert_eq!(said.commits[0].removed, report.of);
+    let left: Vec<String> =
+        store.list(COMMIT_FOLDER).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(left, [report.written]);
+    assert_eq!(cells(&store), expected);
+    // Fragments that are joined and removed are ignored in it, until another file takes its place.
+    let all = Options { modes: Mode::ALL.to_vec(), ..options };
+    consolidate(&root, &all).unwrap();
+    vacuum(&root, &Mode::ALL, false).unwrap();
+    assert_eq!(cells(&store), expected);
+    consolidate(&root, &all).unwrap();
+    vacuum(&root, &Mode::ALL, false).unwrap();
+    assert_eq!(cells(&store), expected);
+    let left: Vec<String> =
+        store.list(COMMIT_FOLDER).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert!(left.len() == 1 && left[0].ends_with(".con"), "{left:?}");
 }

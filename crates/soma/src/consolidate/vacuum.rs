@@ -10,10 +10,10 @@ use serde::Serialize;
 use vacuole_store::{Store, join};
 use vacuole_tiledb::{FORMAT_VERSION, TimestampedName};
 
-use super::walk;
+use super::{Mode, commits, footers, metadata, walk};
 use crate::array::{COMMIT_FOLDER, FRAGMENT_FOLDER, read_commits};
 use crate::error::{InObject, Result};
-use crate::object::Object;
+use crate::object::{Object, listed};
 
 /// What was removed of an array, or would be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -29,23 +29,65 @@ pub struct VacuumedArray {
     pub left: Vec<String>,
 }
 
+/// Files that were removed of an object, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RemovedFiles {
+    /// The path of the object, from where the walk began.
+    pub object: String,
+    /// The names of the files.
+    pub removed: Vec<String>,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why files were left as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+}
+
+impl RemovedFiles {
+    pub(super) fn new(object: &str) -> Self {
+        Self { object: object.to_owned(), removed: Vec::new(), bytes: 0, left: Vec::new() }
+    }
+
+    /// Itself, where there is anything to tell.
+    pub(super) fn told(self) -> Option<Self> {
+        (!self.removed.is_empty() || !self.left.is_empty()).then_some(self)
+    }
+}
+
 /// What a vacuum did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct VacuumReport {
-    /// Arrays that had anything to remove.
+    /// Arrays that had fragments to remove.
     pub arrays: Vec<VacuumedArray>,
+    /// Metadata that others stand for.
+    pub metadata: Vec<RemovedFiles>,
+    /// Commits that others stand for.
+    pub commits: Vec<RemovedFiles>,
+    /// Metadata of fragments that others stand for.
+    pub fragment_metadata: Vec<RemovedFiles>,
 }
 
-/// Removes what joined fragments stand for, of an array, or of all arrays of a group that are in its folder. Readers that
+/// Removes what joined ones stand for, of an array, or of a group and all that is in its folder. Readers that
 /// opened an array before the joined fragment was there cannot go on.
 ///
 /// # Errors
 /// Those of listing, reading and removing; the next call goes on.
-pub fn vacuum(root: &Object, dry_run: bool) -> Result<VacuumReport> {
+pub fn vacuum(root: &Object, modes: &[Mode], dry_run: bool) -> Result<VacuumReport> {
     let mut report = VacuumReport::default();
     walk(root, &mut |object| {
-        let found = vacuum_array(&**object.store(), object.path(), dry_run)?;
-        report.arrays.extend(found);
+        let is_array = !object.is_group();
+        if is_array && modes.contains(&Mode::Fragments) {
+            report.arrays.extend(vacuum_array(&**object.store(), object.path(), dry_run)?);
+        }
+        if modes.contains(&Mode::Metadata) {
+            report.metadata.extend(metadata::vacuum(object, dry_run)?);
+        }
+        if is_array && modes.contains(&Mode::Commits) {
+            report.commits.extend(commits::vacuum(object, dry_run)?);
+        }
+        if is_array && modes.contains(&Mode::FragmentMetadata) {
+            report.fragment_metadata.extend(footers::vacuum(object, dry_run)?);
+        }
         Ok(())
     })?;
     Ok(report)
@@ -59,11 +101,7 @@ fn vacuum_array(store: &dyn Store, path: &str, dry_run: bool) -> Result<Option<V
         let stem = file.trim_end_matches(".vac");
         let name = TimestampedName::parse(stem).in_object(store.display(&join(&folder, file)))?;
         let text = store.read(&join(&folder, file))?;
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let listed = text.lines().filter_map(|line| line.trim_end_matches('/').rsplit('/').next());
-        let listed: Vec<String> =
-            listed.filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        lists.push((name, file.clone(), listed));
+        lists.push((name, file.clone(), listed(&text)));
     }
     if lists.is_empty() {
         return Ok(None);

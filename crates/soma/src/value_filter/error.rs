@@ -13,7 +13,7 @@ const CONTEXT: usize = 60;
 /// The characters marked at most.
 const MARKED: usize = 40;
 
-/// A place in a filter's text.
+/// A place in the text of a filter, or of another language.
 ///
 /// Prints as the line of text in question over a row of carets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// From one character of a text to another, which it does not have in it.
+    pub fn at(text: &str, start: usize, end: usize) -> Self {
+        Self::new(text, Span { start, end })
+    }
+
     pub(super) fn new(text: &str, span: Span) -> Self {
         let is_break = |c: &char| matches!(c, '\n' | '\r');
         let chars: Vec<char> = text.chars().collect();

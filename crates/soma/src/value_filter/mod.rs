@@ -57,6 +57,15 @@ use arrow_schema::Schema;
 pub use error::{FilterError, Place};
 pub use notes::{Note, Tally};
 pub use ranges::Domain;
+pub use suggest::nearest;
+
+/// The milliseconds since 1970 of a date or a time as filters take them, as `2024-03-01` or `2024-03-01T12:00+02:00`.
+///
+/// # Errors
+/// What to write instead.
+pub fn milliseconds(text: &str) -> Result<u64, String> {
+    time::milliseconds(text)
+}
 
 /// A parsed filter, which knows the columns' names but not yet their types.
 ///

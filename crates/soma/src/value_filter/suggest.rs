@@ -10,7 +10,7 @@ const MOST: usize = 3;
 const SHORTEST_PART: usize = 3;
 
 /// The names nearest to `wanted`, nearest first, at most three; empty where none is near.
-pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let plain = |name: &str| -> Vec<char> { name.to_lowercase().chars().collect() };
     let target = plain(wanted);
     if target.len() > LONGEST {

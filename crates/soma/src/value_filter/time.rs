@@ -27,6 +27,15 @@ pub(super) fn nearest(text: &str, unit: TimeUnit) -> Result<(i128, i128), String
     Ok((below, below + i128::from(moment.rem_euclid(count) != 0)))
 }
 
+/// The last whole millisecond since 1970 up to a moment, which is written as [`nearest`] takes it.
+///
+/// # Errors
+/// As of [`nearest`]; also for moments before 1970.
+pub(super) fn milliseconds(text: &str) -> Result<u64, String> {
+    let (below, _) = nearest(text, TimeUnit::Millisecond)?;
+    u64::try_from(below).map_err(|_| "the moment is before 1970".to_owned())
+}
+
 /// A moment's distance from 1970.
 fn attoseconds(text: &str) -> Result<i128, String> {
     let form = || FORM.to_owned();

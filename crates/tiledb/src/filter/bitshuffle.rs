@@ -1,4 +1,4 @@
-//! The bitshuffle filter: the bits of equal weight of all values together. Read only.
+//! The bitshuffle filter: the bits of equal weight of all values together.
 //!
 //! ```text
 //! metadata: u32 n │ n × u32 bytes of the part
@@ -13,7 +13,7 @@
 use super::parts;
 use crate::Datatype;
 use crate::bytes::Cursor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const BLOCK: usize = 8192;
 
@@ -63,6 +63,53 @@ fn join(width: usize, block: &[u8], output: &mut [u8]) {
     }
 }
 
+/// Appends the bits of `input` to `out`, and the lengths of its parts to `piece`: what is left over behind a multiple of
+/// 8 bytes is a part of its own.
+pub(super) fn encode(
+    datatype: Datatype,
+    input: &[u8],
+    piece: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let (whole, rest) = input.split_at(input.len() / 8 * 8);
+    if rest.is_empty() {
+        parts::encode_one(input, piece)?;
+    } else {
+        piece.extend_from_slice(&2_u32.to_le_bytes());
+        for part in [whole, rest] {
+            let length = u32::try_from(part.len()).map_err(|_| {
+                Error::invalid(format!("a part of {} bytes is too long", part.len()))
+            })?;
+            piece.extend_from_slice(&length.to_le_bytes());
+        }
+    }
+    let start = out.len();
+    out.extend_from_slice(input);
+    let width = datatype.size();
+    for (block, target) in whole.chunks(BLOCK).zip(out[start..].chunks_mut(BLOCK)) {
+        split(width, block, target);
+    }
+    Ok(())
+}
+
+/// Puts the bits of values into rows; the remainder is in place already.
+fn split(width: usize, block: &[u8], output: &mut [u8]) {
+    let row = block.len() / width / 8;
+    let rows = &mut output[..row * width * 8];
+    for (byte, rows) in rows.chunks_exact_mut((row * 8).max(1)).enumerate() {
+        for (group, values) in block.chunks_exact(width * 8).enumerate() {
+            let mut bytes = [0; 8];
+            for (target, value) in bytes.iter_mut().zip(values.chunks_exact(width)) {
+                *target = value[byte];
+            }
+            let bits = transpose(u64::from_le_bytes(bytes)).to_le_bytes();
+            for (row, source) in rows.chunks_exact_mut(row).zip(bits) {
+                row[group] = source;
+            }
+        }
+    }
+}
+
 /// Exchanges rows and columns of an 8 by 8 matrix of bits, by blocks of 1, 2 and 4.
 fn transpose(mut matrix: u64) -> u64 {
     for (mask, shift) in
@@ -89,6 +136,24 @@ mod tests {
         let metadata = [2, 0, 0, 0, 16, 0, 0, 0, 4, 0, 0, 0];
         decode(Datatype::Int16, &mut Cursor::new(&metadata), &input, &mut output).unwrap();
         assert_eq!(output, [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn parts_and_blocks_round_trip() {
+        for (datatype, length) in [
+            (Datatype::Int16, 20),
+            (Datatype::Int64, 3 * BLOCK + 8 * 9),
+            (Datatype::UInt8, BLOCK + 13),
+            (Datatype::Int32, 4),
+            (Datatype::Int32, 0),
+        ] {
+            let data: Vec<u8> = (0..length).map(|i| (i * i / 7) as u8).collect();
+            let (mut piece, mut out) = (Vec::new(), Vec::new());
+            encode(datatype, &data, &mut piece, &mut out).unwrap();
+            let mut output = vec![0; length];
+            decode(datatype, &mut Cursor::new(&piece), &out, &mut output).unwrap();
+            assert_eq!(output, data);
+        }
     }
 
     #[test]

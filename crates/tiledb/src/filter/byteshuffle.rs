@@ -7,6 +7,8 @@
 //!
 //! The width is the datatype's size, not the cell's.
 
+use std::ops::Range;
+
 use super::parts;
 use super::value::Value;
 use crate::Datatype;
@@ -133,6 +135,44 @@ fn join<T: Value>(input: &[u8], output: &mut [u8]) {
             for (i, value) in block.iter_mut().enumerate() {
                 *value = T::narrow(rows[i % T::SIZE] >> (i / T::SIZE * T::SIZE * 8)).store();
             }
+        }
+    }
+}
+
+/// Appends the low four bytes of some values of eight planes to `out`.
+pub(super) fn join_low(planes: &[&[u8]; 8], range: Range<usize>, out: &mut Vec<u32>) {
+    let part = |plane: usize| planes[plane].get(range.clone()).unwrap_or_default();
+    let is_zero = |plane: &[u8]| plane.iter().fold(0, |any, &byte| any | byte) == 0;
+    let (a, b, c, d) = (part(0), part(1), part(2), part(3));
+    if is_zero(c) && is_zero(d) {
+        out.extend(a.iter().zip(b).map(|(&a, &b)| u32::from(a) | u32::from(b) << 8));
+        return;
+    }
+    let words = a.iter().zip(b).zip(c.iter().zip(d));
+    out.extend(words.map(|((&a, &b), (&c, &d))| u32::from_le_bytes([a, b, c, d])));
+}
+
+/// Appends some values of four planes to `out`.
+pub(super) fn join_words(planes: &[&[u8]; 8], range: Range<usize>, out: &mut Vec<u8>) {
+    let part = |plane: usize| planes[plane].get(range.clone()).unwrap_or_default();
+    let words = part(0).iter().zip(part(1)).zip(part(2).iter().zip(part(3)));
+    let start = out.len();
+    out.resize(start + 4 * range.len(), 0);
+    let targets = out.get_mut(start..).unwrap_or_default().as_chunks_mut().0;
+    for (target, ((&a, &b), (&c, &d))) in targets.iter_mut().zip(words) {
+        *target = [a, b, c, d];
+    }
+}
+
+/// Appends some values of `size` planes to `out`.
+pub(super) fn join_cells(planes: &[&[u8]; 8], size: usize, range: Range<usize>, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + size * range.len(), 0);
+    let targets = out.get_mut(start..).unwrap_or_default();
+    for (byte, plane) in planes.iter().enumerate().take(size) {
+        let part = plane.get(range.clone()).unwrap_or_default();
+        for (target, &source) in targets.iter_mut().skip(byte).step_by(size).zip(part) {
+            *target = source;
         }
     }
 }

@@ -1,6 +1,8 @@
-//! The bzip2 filter: one bzip2 stream per part. Read only.
+//! The bzip2 filter: one bzip2 stream per part.
 
-use bzip2::{Decompress, Status};
+use std::io::Write as _;
+
+use bzip2::{Compression, Decompress, Status};
 
 use crate::error::{Error, Result};
 
@@ -36,18 +38,26 @@ pub(super) fn decompress(input: &[u8], output: &mut [u8]) -> Result<()> {
     }
 }
 
+const DEFAULT_LEVEL: u32 = 1;
+
+/// Appends `input`, compressed, to `out`. A level that is none of 1 to 9 is the default, as in libtiledb.
+pub(super) fn compress(level: i32, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let level = u32::try_from(level).ok().filter(|level| (1..=9).contains(level));
+    let level = Compression::new(level.unwrap_or(DEFAULT_LEVEL));
+    let mut stream = bzip2::write::BzEncoder::new(out, level);
+    let written = stream.write_all(input).and_then(|()| stream.finish());
+    written.map(|_| ()).map_err(|e| Error::invalid(e.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
-
     use super::*;
 
     #[test]
     fn streams_fill_their_output_exactly() {
         for data in [&b""[..], &[5; 300], &(0..=255).collect::<Vec<u8>>()] {
             let mut stream = Vec::new();
-            let level = bzip2::Compression::best();
-            bzip2::read::BzEncoder::new(data, level).read_to_end(&mut stream).unwrap();
+            compress(9, data, &mut stream).unwrap();
             let mut output = vec![0; data.len()];
             decompress(&stream, &mut output).unwrap();
             assert_eq!(output, data);

@@ -23,6 +23,13 @@ pub(super) struct Scratch {
     most: Vec<usize>,
 }
 
+impl Scratch {
+    /// What the last stage that was undone has made, unless it was a checksum of the stored data.
+    pub(super) fn data(&self) -> &[u8] {
+        &self.data
+    }
+}
+
 /// Where a chunk's data are while its filters are undone.
 enum At {
     Stored,
@@ -42,18 +49,83 @@ pub(super) fn decode(
     offsets: &mut Vec<u64>,
     scratch: &mut Scratch,
 ) -> Result<()> {
+    // The first stage that changes the data writes them where the caller wants them.
+    let first = stages.iter().position(|stage| !stage.is_checksum());
+    let chunk = Stored { metadata, data, original: output.len() };
+    let (at, left) = undo(stages, 0, first, shape, &chunk, output, offsets, scratch)?;
+    if matches!(at, At::Stored) {
+        expect_length(data.len(), output.len())?;
+        output.copy_from_slice(data);
+    }
+    nothing_left(left.unwrap_or(&scratch.metadata))
+}
+
+/// A chunk as it is stored.
+struct Stored<'a> {
+    metadata: &'a [u8],
+    data: &'a [u8],
+    /// Its length before filters.
+    original: usize,
+}
+
+/// A chunk whose last filters are undone: what the first ones made of it.
+pub(super) struct Partly<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) metadata: &'a [u8],
+}
+
+/// Undoes all but the first `keep` of `stages`, none of which encodes strings, on a chunk of `original` bytes.
+///
+/// Without `keep`, the data are `original` bytes, and there are no metadata.
+pub(super) fn decode_partly<'a>(
+    stages: &[Stage],
+    keep: usize,
+    shape: &CellShape,
+    original: usize,
+    (metadata, data): (&'a [u8], &'a [u8]),
+    scratch: &'a mut Scratch,
+) -> Result<Partly<'a>> {
+    let chunk = Stored { metadata, data, original };
+    let (at, left) = undo(stages, keep, None, shape, &chunk, &mut [], &mut Vec::new(), scratch)?;
+    let data = if matches!(at, At::Stored) { data } else { &scratch.data };
+    let metadata = left.unwrap_or(&scratch.metadata);
+    if keep == 0 {
+        expect_length(data.len(), original)?;
+        nothing_left(metadata)?;
+    }
+    Ok(Partly { data, metadata })
+}
+
+fn nothing_left(metadata: &[u8]) -> Result<()> {
+    match metadata.len() {
+        0 => Ok(()),
+        left => Err(Error::corrupt(format!("{left} bytes of metadata belong to no filter"))),
+    }
+}
+
+/// Undoes all but the first `keep` of `stages`; that of number `first` writes to `output`. Says where the data are, and
+/// the metadata that are left, where they are not in `scratch`.
+#[expect(clippy::too_many_arguments, reason = "two callers, which hold these apart")]
+fn undo<'a>(
+    stages: &[Stage],
+    keep: usize,
+    first: Option<usize>,
+    shape: &CellShape,
+    &Stored { metadata, data, original }: &Stored<'a>,
+    output: &mut [u8],
+    offsets: &mut Vec<u64>,
+    scratch: &mut Scratch,
+) -> Result<(At, Option<&'a [u8]>)> {
     let Scratch { data: current, spare, metadata: kept, spare_metadata, most, .. } = scratch;
     most.clear();
-    let mut length = output.len();
+    let mut length = original;
     for stage in stages {
         most.push(length);
         length = stage.most(length, shape.cell_size);
     }
-    // The first stage that changes the data writes them where the caller wants them.
-    let first = stages.iter().position(|stage| !stage.is_checksum());
     let mut at = At::Stored;
     let mut stored_metadata = Some(metadata);
-    for (index, stage) in stages.iter().enumerate().rev() {
+    for (index, stage) in stages.iter().enumerate().skip(keep).rev() {
         let most = most.get(index).copied().unwrap_or(0);
         let named = |e: Error| e.context(stage.filter.name());
         let mut cursor = Cursor::new(stored_metadata.unwrap_or(kept));
@@ -112,14 +184,7 @@ pub(super) fn decode(
             kept.drain(..read);
         }
     }
-    if matches!(at, At::Stored) {
-        expect_length(data.len(), output.len())?;
-        output.copy_from_slice(data);
-    }
-    match stored_metadata.unwrap_or(kept).len() {
-        0 => Ok(()),
-        left => Err(Error::corrupt(format!("{left} bytes of metadata belong to no filter"))),
-    }
+    Ok((at, stored_metadata))
 }
 
 fn transform_back(
@@ -177,22 +242,23 @@ fn bounded(length: usize, most: usize) -> Result<()> {
     )))
 }
 
-/// Runs `stages` on `data` and appends the chunk, lengths first, to `out`.
+/// Runs `stages` on `data` and appends the chunk, lengths first, to `out`. A first stage that encodes strings takes where
+/// they start from `offsets`.
 ///
 /// # Errors
-/// [`InvalidInput`](crate::ErrorKind::InvalidInput) for data that a filter cannot hold;
-/// [`Unsupported`](crate::ErrorKind::Unsupported) for a filter that is only read.
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput) for data that a filter cannot hold.
 pub(super) fn encode(
     stages: &[Stage],
     shape: &CellShape,
     data: &[u8],
+    offsets: &[u64],
     out: &mut Vec<u8>,
     scratch: &mut Scratch,
 ) -> Result<()> {
     let Scratch { data: current, spare, piece, pieces, .. } = scratch;
     pieces.clear();
     let mut stored = Some(data);
-    for stage in stages {
+    for (index, stage) in stages.iter().enumerate() {
         let named = |e: Error| e.context(stage.filter.name());
         let input = stored.unwrap_or(current);
         piece.clear();
@@ -200,7 +266,17 @@ pub(super) fn encode(
             checksum::encode(&stage.filter, pieces, input, piece);
         } else {
             spare.clear();
-            if compressor::is_compressor(&stage.filter) {
+            if stage.strings {
+                if index > 0 {
+                    let message = "expected to be the first filter of strings";
+                    return Err(named(Error::invalid(message)));
+                }
+                let encode = match stage.filter {
+                    Filter::Dictionary { .. } => dictionary::encode,
+                    _ => rle_strings::encode,
+                };
+                encode(input, offsets, piece, spare).map_err(named)?;
+            } else if compressor::is_compressor(&stage.filter) {
                 compressor::compress(stage, shape, pieces, input, piece, spare).map_err(named)?;
                 pieces.clear();
             } else {
@@ -208,8 +284,17 @@ pub(super) fn encode(
                     Filter::BitWidthReduction { window } => {
                         bit_width::encode(stage.datatype, window, input, piece, spare)
                     }
+                    Filter::PositiveDelta { window } => {
+                        positive_delta::encode(stage.datatype, window, input, piece, spare)
+                    }
+                    Filter::Bitshuffle => bitshuffle::encode(stage.datatype, input, piece, spare),
                     Filter::Byteshuffle => byteshuffle::encode(stage.datatype, input, piece, spare),
-                    _ => Err(Error::unsupported("the filter is only read")),
+                    Filter::Xor => xor::encode(stage.datatype, input, piece, spare),
+                    Filter::ScaleFloat { scale, offset, byte_width } => {
+                        let scaling = scale_float::Scaling { scale, offset, byte_width };
+                        scale_float::encode(&scaling, stage.datatype, input, piece, spare)
+                    }
+                    _ => Err(Error::unsupported("the filter is not written")),
                 }
                 .map_err(named)?;
             }
@@ -257,7 +342,7 @@ mod tests {
     /// The metadata and data of a chunk.
     fn encoded(stages: &[Stage], data: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let mut chunk = Vec::new();
-        encode(stages, &SHAPE, data, &mut chunk, &mut Scratch::default()).unwrap();
+        encode(stages, &SHAPE, data, &[], &mut chunk, &mut Scratch::default()).unwrap();
         let metadata = u32::from_le_bytes([chunk[8], chunk[9], chunk[10], chunk[11]]) as usize;
         (chunk[12..12 + metadata].to_vec(), chunk[12 + metadata..].to_vec())
     }

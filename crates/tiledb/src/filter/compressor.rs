@@ -133,9 +133,14 @@ fn compress_part(stage: &Stage, shape: &CellShape, input: &[u8], out: &mut Vec<u
     match stage.filter {
         Filter::Gzip { level } => gzip::compress(level, input, out),
         Filter::Zstd { level } => zstd::compress(level, input, out),
+        Filter::Lz4 { .. } => {
+            lz4::compress(input, out);
+            Ok(())
+        }
+        Filter::Bzip2 { level } => bzip2::compress(level, input, out),
         Filter::Rle { .. } if !stage.strings => rle::compress(shape.cell_size, input, out),
         Filter::Delta { .. } => delta::compress(stage.delta_datatype(), input, out),
         Filter::DoubleDelta { .. } => double_delta::compress(stage.delta_datatype(), input, out),
-        _ => Err(Error::unsupported("the filter is only read")),
+        _ => Err(Error::invalid("expected strings of variable length")),
     }
 }

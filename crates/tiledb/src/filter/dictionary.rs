@@ -1,4 +1,4 @@
-//! The dictionary filter over strings of variable length. Read only.
+//! The dictionary filter over strings of variable length.
 //!
 //! ```text
 //! metadata: as both encodings of strings │ u8 width of an index │ u8 width of a length
@@ -6,8 +6,10 @@
 //! data:     an index into the dictionary for each string
 //! ```
 
+use std::collections::HashMap;
+
 use super::strings::{self, Strings};
-use crate::bytes::Cursor;
+use crate::bytes::{Cursor, put_lp32};
 use crate::error::{Error, Result};
 
 /// Looks up the strings of `input`, which must fill `output`, and appends their offsets.
@@ -44,6 +46,40 @@ pub(super) fn decode(
     strings.finish()
 }
 
+/// Appends an index for each of the strings that start at `offsets` in `input` to `out`, and the dictionary to `piece`.
+pub(super) fn encode(
+    input: &[u8],
+    offsets: &[u64],
+    piece: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let cells = strings::cells(input, offsets)?;
+    let mut places = HashMap::new();
+    let mut different: Vec<&[u8]> = Vec::new();
+    let indexes: Vec<usize> = cells
+        .iter()
+        .map(|cell| {
+            *places.entry(*cell).or_insert_with(|| {
+                different.push(cell);
+                different.len() - 1
+            })
+        })
+        .collect();
+    let longest = different.iter().map(|string| string.len()).max().unwrap_or(0);
+    let (index_width, length_width) =
+        (strings::width_of(different.len()), strings::width_of(longest));
+    let mut entries = Vec::new();
+    for string in different {
+        strings::put_number(string.len(), length_width, &mut entries);
+        entries.extend_from_slice(string);
+    }
+    let start = out.len();
+    indexes.into_iter().for_each(|index| strings::put_number(index, index_width, out));
+    strings::put_metadata(cells.len(), input.len(), out.len() - start, piece)?;
+    piece.extend_from_slice(&[index_width, length_width]);
+    put_lp32(piece, &entries)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +96,15 @@ mod tests {
         let (mut output, mut offsets) = ([0; 5], Vec::new());
         decode(&mut Cursor::new(&metadata), &[0, 2, 1, 0], &mut output, &mut offsets).unwrap();
         assert_eq!((&output, &offsets[..]), (b"abcab", &[0, 2, 2, 3][..]));
+        let (mut piece, mut out) = (Vec::new(), Vec::new());
+        encode(b"abcab", &[0, 2, 2, 3], &mut piece, &mut out).unwrap();
+        assert_eq!(out, [0, 1, 2, 0]);
+        let mut again = Vec::new();
+        decode(&mut Cursor::new(&piece), &out, &mut output, &mut again).unwrap();
+        assert_eq!((&output, again), (b"abcab", offsets.clone()));
+        for wrong in [&[0, 2, 1][..], &[0, 9], &[1, 2], &[]] {
+            assert!(encode(b"abcab", wrong, &mut piece, &mut out).is_err());
+        }
         for input in [&[0, 2, 1, 3][..], &[0, 2, 1], &[0, 2, 0, 0], &[0, 2, 2, 0]] {
             assert!(decode(&mut Cursor::new(&metadata), input, &mut output, &mut offsets).is_err());
         }

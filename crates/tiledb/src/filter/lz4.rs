@@ -1,4 +1,4 @@
-//! The lz4 filter: one LZ4 block per part, without a frame or a length. Read only.
+//! The lz4 filter: one LZ4 block per part, without a frame or a length.
 
 use crate::error::{Error, Result};
 
@@ -12,9 +12,30 @@ pub(super) fn decompress(input: &[u8], output: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
+/// Appends `input`, compressed, to `out`.
+pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + lz4_flex::block::get_maximum_output_size(input.len()), 0);
+    // There is room for whatever it makes.
+    let length =
+        out.get_mut(start..).and_then(|room| lz4_flex::block::compress_into(input, room).ok());
+    out.truncate(start + length.unwrap_or(0));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_round_trip() {
+        for data in [&b""[..], &[5; 300], &(0..=255).collect::<Vec<u8>>()] {
+            let mut out = vec![9];
+            compress(data, &mut out);
+            let mut output = vec![0; data.len()];
+            decompress(&out[1..], &mut output).unwrap();
+            assert_eq!((out[0], &output[..]), (9, data));
+        }
+    }
 
     #[test]
     fn blocks_fill_their_output_exactly() {

@@ -12,19 +12,19 @@
 //! | no-op | 0 | yes | yes |
 //! | gzip (zlib framing) | 1 | yes | yes |
 //! | zstd | 2 | yes | yes |
-//! | lz4 (bare block) | 3 | yes | no |
-//! | RLE of fixed cells; of strings | 4 | yes | fixed cells |
-//! | bzip2 | 5 | yes | no |
+//! | lz4 (bare block) | 3 | yes | yes |
+//! | RLE of fixed cells; of strings | 4 | yes | yes |
+//! | bzip2 | 5 | yes | yes |
 //! | double delta | 6 | yes | yes |
 //! | bit width reduction | 7 | yes | yes |
-//! | bitshuffle | 8 | yes | no |
+//! | bitshuffle | 8 | yes | yes |
 //! | byteshuffle | 9 | yes | yes |
-//! | positive delta | 10 | yes | no |
+//! | positive delta | 10 | yes | yes |
 //! | MD5 | 12 | yes | yes |
 //! | SHA-256 | 13 | yes | yes |
-//! | dictionary of strings | 14 | yes | no |
-//! | float scale | 15 | yes | no |
-//! | XOR | 16 | yes | no |
+//! | dictionary of strings | 14 | yes | yes |
+//! | float scale | 15 | yes | yes |
+//! | XOR | 16 | yes | yes |
 //! | WebP | 18 | no | no |
 //! | delta | 19 | yes | yes |
 //!
@@ -46,6 +46,7 @@ mod lz4;
 mod metadata;
 mod options;
 mod parts;
+mod pick;
 mod positive_delta;
 mod rle;
 mod rle_strings;
@@ -56,6 +57,8 @@ mod tile;
 mod value;
 mod xor;
 mod zstd;
+
+pub use tile::{TileLength, tile_length};
 
 use crate::Datatype;
 

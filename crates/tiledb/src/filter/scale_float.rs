@@ -1,4 +1,4 @@
-//! The float scale filter: floating point numbers as integers. Read only.
+//! The float scale filter: floating point numbers as integers.
 //!
 //! ```text
 //! metadata: u32 n │ n × u32 stored bytes of the part
@@ -72,6 +72,56 @@ fn scale<T: Value>(scaling: &Scaling, single: bool, input: &[u8], output: &mut [
     }
 }
 
+/// Appends the integers of `input` to `out`, and their length to `piece`. Numbers between the steps are rounded.
+///
+/// # Errors
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a number that no integer of the width stands for.
+pub(super) fn encode(
+    scaling: &Scaling,
+    datatype: Datatype,
+    input: &[u8],
+    piece: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let size = datatype.size();
+    if !matches!(size, 4 | 8) || !input.len().is_multiple_of(size) {
+        return Err(Error::invalid(format!(
+            "expected numbers of 4 or 8 bytes, found {} bytes of {}",
+            input.len(),
+            datatype.name(),
+        )));
+    }
+    let start = out.len();
+    match scaling.byte_width {
+        1 => put::<i8>(scaling, size, input, out)?,
+        2 => put::<i16>(scaling, size, input, out)?,
+        4 => put::<i32>(scaling, size, input, out)?,
+        8 => put::<i64>(scaling, size, input, out)?,
+        other => {
+            return Err(Error::invalid(format!("expected 1, 2, 4 or 8 bytes, found {other}")));
+        }
+    }
+    parts::encode_one(&out[start..], piece)
+}
+
+fn put<T: Value>(scaling: &Scaling, size: usize, input: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    // Every f64 below 2^63 is an i64.
+    let end = 2f64.powi(8 * T::SIZE as i32 - 1);
+    for raw in input.chunks_exact(size) {
+        let value = crate::schema::range::float(raw);
+        let steps = ((value - scaling.offset) / scaling.scale).round();
+        if !(-end..end).contains(&steps) {
+            return Err(Error::invalid(format!(
+                "{value} is {steps} steps of {}, which {} bytes do not hold",
+                scaling.scale,
+                T::SIZE,
+            )));
+        }
+        out.extend_from_slice(T::narrow(steps as i64 as u64).store().as_ref());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +136,14 @@ mod tests {
         decode(&scaling, Datatype::Float32, &mut Cursor::new(&metadata), &input, &mut output)
             .unwrap();
         assert_eq!(output[..], [11.5_f32, 9.0].map(f32::to_le_bytes).concat());
+        let (mut piece, mut written) = (Vec::new(), Vec::new());
+        encode(&scaling, Datatype::Float32, &output, &mut piece, &mut written).unwrap();
+        assert_eq!((&piece[..], &written[..]), (&metadata[..], &input[..]));
+        for beyond in [f32::NAN, 74.0, -54.5, f32::INFINITY] {
+            let input = beyond.to_le_bytes();
+            let found = encode(&scaling, Datatype::Float32, &input, &mut piece, &mut written);
+            assert!(found.is_err(), "{beyond}");
+        }
         assert!(decoded_length(&input, Datatype::Int16, 1).is_err());
         assert!(decoded_length(&input, Datatype::Float32, 3).is_err());
     }

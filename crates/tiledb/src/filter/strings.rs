@@ -90,6 +90,58 @@ impl<'a> Strings<'a> {
     }
 }
 
+/// The strings of `input`, which start at these offsets.
+///
+/// # Errors
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput) for offsets that descend or exceed the data.
+pub(super) fn cells<'a>(input: &'a [u8], offsets: &[u64]) -> Result<Vec<&'a [u8]>> {
+    let ends = offsets.iter().skip(1).copied().chain([input.len() as u64]);
+    let cells = offsets.iter().zip(ends).map(|(&start, end)| {
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        input.get(start..usize::try_from(end).unwrap_or(usize::MAX)).ok_or_else(|| {
+            Error::invalid(format!(
+                "expected offsets that rise within {} bytes, found {start} to {end}",
+                input.len()
+            ))
+        })
+    });
+    if offsets.first().is_some_and(|&first| first != 0) || offsets.is_empty() && !input.is_empty() {
+        return Err(Error::invalid("expected offsets that begin at 0"));
+    }
+    cells.collect()
+}
+
+/// Appends the metadata that both encodings share.
+pub(super) fn put_metadata(
+    strings: usize,
+    length: usize,
+    encoded: usize,
+    piece: &mut Vec<u8>,
+) -> Result<()> {
+    for number in [0, 1, length, encoded, strings.saturating_mul(8)] {
+        let number = u32::try_from(number)
+            .map_err(|_| Error::invalid(format!("{number} bytes of strings are too many")))?;
+        piece.extend_from_slice(&number.to_le_bytes());
+    }
+    Ok(())
+}
+
+/// The fewest of 1, 2, 4 or 8 bytes that hold a number.
+pub(super) fn width_of(number: usize) -> u8 {
+    match number {
+        0..=0xFF => 1,
+        0x100..=0xFFFF => 2,
+        0x1_0000..=0xFFFF_FFFF => 4,
+        _ => 8,
+    }
+}
+
+/// Appends a big-endian number of `width` bytes, which hold it.
+pub(super) fn put_number(number: usize, width: u8, out: &mut Vec<u8>) {
+    let bytes = (number as u64).to_be_bytes();
+    out.extend_from_slice(&bytes[8 - usize::from(width.min(8))..]);
+}
+
 /// Reads the width of a number: 1, 2, 4 or 8 bytes.
 pub(super) fn width(metadata: &mut Cursor<'_>, what: &str) -> Result<usize> {
     match metadata.u8(what)? {

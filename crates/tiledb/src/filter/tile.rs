@@ -15,7 +15,7 @@ use crate::bytes::Cursor;
 use crate::error::{Error, Result};
 
 /// A chunk's three lengths.
-const CHUNK_HEADER: usize = 12;
+pub(super) const CHUNK_HEADER: usize = 12;
 
 impl FilterPipeline {
     /// Undoes the pipeline on a stored tile.
@@ -89,7 +89,7 @@ impl FilterPipeline {
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for data that a filter cannot hold, such as part
-    /// of a cell; [`Unsupported`](crate::ErrorKind::Unsupported) for a filter that is only read.
+    /// of a cell.
     pub fn encode_tile(&self, data: &[u8], shape: &CellShape) -> Result<Vec<u8>> {
         let cell = shape.cell_size.max(1);
         let size = match self.max_chunk_size as usize {
@@ -97,7 +97,7 @@ impl FilterPipeline {
             most => (most.min(data.len()) / cell * cell).max(cell),
         };
         let cuts: Vec<usize> = (0..data.len()).step_by(size).skip(1).collect();
-        self.encode(data, &cuts, shape, false)
+        self.encode(data, &cuts, &[], shape, false)
     }
 
     /// Runs the pipeline on the data of a field of variable length, cut between cells.
@@ -106,7 +106,7 @@ impl FilterPipeline {
     ///
     /// # Errors
     /// As [`encode_tile`](Self::encode_tile); also for offsets that descend or exceed the data, and for
-    /// filters that encode strings.
+    /// filters that encode strings and are not the first.
     pub fn encode_var_tile(
         &self,
         data: &[u8],
@@ -115,15 +115,26 @@ impl FilterPipeline {
     ) -> Result<Vec<u8>> {
         let cuts = match self.max_chunk_size as usize {
             0 => Vec::new(),
+            _ if self.encodes_strings(shape) => Vec::new(),
             most => variable_cuts(data.len(), offsets, most)?,
         };
-        self.encode(data, &cuts, shape, true)
+        self.encode(data, &cuts, offsets, shape, true)
     }
+
+    /// Whether a filter encodes the strings of a field of variable length, and their offsets with them: the field's offsets
+    /// are then [a tile without chunks](Self::NO_CHUNKS).
+    pub fn encodes_strings(&self, shape: &CellShape) -> bool {
+        self.stages(shape, true).iter().any(|stage| stage.strings)
+    }
+
+    /// The stored form of a tile without chunks.
+    pub const NO_CHUNKS: [u8; 8] = [0; 8];
 
     fn encode(
         &self,
         data: &[u8],
         cuts: &[usize],
+        offsets: &[u64],
         shape: &CellShape,
         variable_length: bool,
     ) -> Result<Vec<u8>> {
@@ -134,21 +145,52 @@ impl FilterPipeline {
         let starts = [0].into_iter().chain(cuts.iter().copied());
         let ends = cuts.iter().copied().chain([data.len()]);
         for (start, end) in starts.zip(ends) {
-            chunk::encode(&stages, shape, &data[start..end], &mut out, &mut scratch)?;
+            chunk::encode(&stages, shape, &data[start..end], offsets, &mut out, &mut scratch)?;
         }
         Ok(out)
     }
 }
 
+/// How long a stored tile is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TileLength {
+    /// At least so many bytes of the file must be known to tell.
+    Needs(u64),
+    /// The tile is known.
+    Is {
+        /// Its bytes as stored.
+        stored: u64,
+        /// Its bytes before filters.
+        original: u64,
+    },
+}
+
+/// How long the tile is that begins with these bytes, by the headers of its chunks.
+pub fn tile_length(start: &[u8]) -> TileLength {
+    let Some(chunks) = start.first_chunk::<8>() else { return TileLength::Needs(8) };
+    let (mut at, mut original) = (8u64, 0u64);
+    for _ in 0..u64::from_le_bytes(*chunks) {
+        let header = usize::try_from(at).ok().and_then(|at| start.get(at..)?.first_chunk::<12>());
+        let Some(header) = header else {
+            return TileLength::Needs(at.saturating_add(CHUNK_HEADER as u64));
+        };
+        let (lengths, _) = header.as_chunks::<4>();
+        let mut lengths = lengths.iter().map(|raw| u64::from(u32::from_le_bytes(*raw)));
+        original = original.saturating_add(lengths.next().unwrap_or(0));
+        at = at.saturating_add(CHUNK_HEADER as u64).saturating_add(lengths.sum());
+    }
+    TileLength::Is { stored: at, original }
+}
+
 /// A chunk as stored.
-struct Chunk<'a> {
-    original: usize,
-    metadata: &'a [u8],
-    data: &'a [u8],
+pub(super) struct Chunk<'a> {
+    pub(super) original: usize,
+    pub(super) metadata: &'a [u8],
+    pub(super) data: &'a [u8],
 }
 
 impl<'a> Chunk<'a> {
-    fn read(cursor: &mut Cursor<'a>) -> Result<Self> {
+    pub(super) fn read(cursor: &mut Cursor<'a>) -> Result<Self> {
         let original = cursor.u32("original length of a chunk")? as usize;
         let filtered = cursor.u32("filtered length of a chunk")? as usize;
         let metadata = cursor.u32("metadata length of a chunk")? as usize;
@@ -161,7 +203,7 @@ impl<'a> Chunk<'a> {
 }
 
 /// The length of the unfiltered tile, by its chunks' headers.
-fn total_length(mut cursor: Cursor<'_>, chunks: usize, limit: usize) -> Result<usize> {
+pub(super) fn total_length(mut cursor: Cursor<'_>, chunks: usize, limit: usize) -> Result<usize> {
     let mut total = 0_usize;
     for _ in 0..chunks {
         let at = cursor.position() as u64;

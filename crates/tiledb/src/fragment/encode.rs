@@ -4,7 +4,7 @@ use super::space_tile::{cells_inside, space_tile_cells};
 use super::statistics::{FieldKind, FieldStatistics, of_tile};
 use crate::datatype::{Datatype, Numeric};
 use crate::error::{Error, Result};
-use crate::filter::CellShape;
+use crate::filter::{CellShape, FilterPipeline};
 use crate::schema::range::{float, signed, unsigned};
 use crate::schema::{ArraySchema, ArrayType, Range};
 
@@ -185,7 +185,7 @@ fn check(
 fn encode_field(
     schema: &ArraySchema,
     kind: &FieldKind,
-    filters: &crate::filter::FilterPipeline,
+    filters: &FilterPipeline,
     field: &FieldData<'_>,
     inside: Option<&[u8]>,
 ) -> Result<EncodedField> {
@@ -200,10 +200,14 @@ fn encode_field(
         None => (filters.encode_tile(field.data, &data_shape)?, None),
         Some(offsets) => {
             let data = filters.encode_var_tile(field.data, offsets, &data_shape)?;
-            let mut raw = Vec::with_capacity(offsets.len() * 8);
-            crate::bytes::put_u64s(&mut raw, offsets);
-            let shape = shape(Datatype::UInt64, 8);
-            (schema.offset_filters.encode_tile(&raw, &shape)?, Some(data))
+            if filters.encodes_strings(&data_shape) {
+                (FilterPipeline::NO_CHUNKS.to_vec(), Some(data))
+            } else {
+                let mut raw = Vec::with_capacity(offsets.len() * 8);
+                crate::bytes::put_u64s(&mut raw, offsets);
+                let shape = shape(Datatype::UInt64, 8);
+                (schema.offset_filters.encode_tile(&raw, &shape)?, Some(data))
+            }
         }
     };
     let validity = match field.validity {

@@ -4,15 +4,22 @@ use crate::bytes::{Cursor, put_lp64, put_u64s};
 use crate::error::{Error, Result};
 use crate::schema::{ArraySchema, Range, check_version};
 
+/// The format version from which on footers tell of delete metadata.
+const DELETES_FROM: u32 = 15;
+
+/// The format version from which on footers tell of processed conditions.
+pub(super) const CONDITIONS_FROM: u32 = 16;
+
 /// The footer, the last part of `__fragment_metadata.tdb`, not filtered.
 ///
 /// ```text
 /// u32 version | lp64 schema name | u8 dense | u8 no non-empty domain | a range for each dimension
-/// u64 sparse tiles (0 where dense) | u64 cells in the last tile | u8 timestamps | u8 delete metadata
+/// u64 sparse tiles (0 where dense) | u64 cells in the last tile | u8 timestamps
+/// u8 delete metadata (from version 15)
 /// fields × u64 file sizes | fields × u64 var file sizes | fields × u64 validity file sizes
 /// u64 offset of the R-tree, then fields × u64 offsets of each of: tile offsets, var tile offsets,
 ///     var tile sizes, validity tile offsets, minima, maxima, sums, null counts
-/// u64 offset of the fragment's own statistics | u64 offset of processed conditions
+/// u64 offset of the fragment's own statistics | u64 offset of processed conditions (from version 16)
 /// ---
 /// u64 size of the footer, without itself
 /// ```
@@ -48,7 +55,7 @@ pub struct Footer {
     pub lists: [Vec<u64>; 8],
     /// Where the fragment's own statistics are.
     pub statistics: u64,
-    /// Where the list of delete conditions is that a consolidation has applied already.
+    /// Where the list of delete conditions is that a consolidation has applied already; before format version 16, 0.
     pub processed_conditions: u64,
 }
 
@@ -65,7 +72,7 @@ impl Footer {
     /// The name of the schema that a metadata file's fragment was written with, which
     /// [`read`](Self::read) needs.
     pub fn schema_name(file: &[u8]) -> Result<String> {
-        let (bytes, start) = footer_bytes(file)?;
+        let (bytes, start) = split(file)?;
         let mut cursor = Cursor::new(bytes);
         let name = cursor
             .u32("footer version")
@@ -80,7 +87,7 @@ impl Footer {
     /// [`Corrupt`](crate::ErrorKind::Corrupt) where sizes disagree with the schema or offsets lie
     /// outside the file.
     pub fn read(file: &[u8], schema: &ArraySchema) -> Result<Self> {
-        let (bytes, start) = footer_bytes(file)?;
+        let (bytes, start) = split(file)?;
         let mut cursor = Cursor::new(bytes);
         let version = cursor.u32("footer version")?;
         check_version("fragment footer", version)?;
@@ -98,7 +105,8 @@ impl Footer {
         let sparse_tiles = cursor.u64("tile count")?;
         let last_tile_cells = cursor.u64("cells in the last tile")?;
         let has_timestamps = cursor.flag("fragment timestamps")?;
-        let has_delete_metadata = cursor.flag("fragment delete metadata")?;
+        let has_delete_metadata =
+            version >= DELETES_FROM && cursor.flag("fragment delete metadata")?;
         let fields = Self::fields(schema, has_timestamps, has_delete_metadata);
         let file_sizes = cursor.u64s(fields, "file sizes")?;
         let var_file_sizes = cursor.u64s(fields, "var file sizes")?;
@@ -109,7 +117,10 @@ impl Footer {
             *list = cursor.u64s(fields, "list offsets")?;
         }
         let statistics = cursor.u64("fragment statistics offset")?;
-        let processed_conditions = cursor.u64("processed conditions offset")?;
+        let processed_conditions = match version {
+            CONDITIONS_FROM.. => cursor.u64("processed conditions offset")?,
+            _ => 0,
+        };
         cursor.finish("fragment footer")?;
         let offsets = lists.iter().flatten().chain([&rtree, &statistics, &processed_conditions]);
         if let Some(offset) = offsets.into_iter().find(|&&offset| offset >= start as u64) {
@@ -146,7 +157,10 @@ impl Footer {
             range.write(out, dimension.datatype);
         }
         put_u64s(out, &[self.sparse_tiles, self.last_tile_cells]);
-        out.extend_from_slice(&[u8::from(self.has_timestamps), u8::from(self.has_delete_metadata)]);
+        out.push(u8::from(self.has_timestamps));
+        if self.version >= DELETES_FROM {
+            out.push(u8::from(self.has_delete_metadata));
+        }
         put_u64s(out, &self.file_sizes);
         put_u64s(out, &self.var_file_sizes);
         put_u64s(out, &self.validity_file_sizes);
@@ -154,14 +168,25 @@ impl Footer {
         for list in &self.lists {
             put_u64s(out, list);
         }
-        put_u64s(out, &[self.statistics, self.processed_conditions]);
+        put_u64s(out, &[self.statistics]);
+        if self.version >= CONDITIONS_FROM {
+            put_u64s(out, &[self.processed_conditions]);
+        }
         let size = (out.len() - start) as u64;
         put_u64s(out, &[size]);
     }
 }
 
+/// The bytes of the footer of a whole metadata file, without the size behind them.
+///
+/// # Errors
+/// [`Corrupt`](crate::ErrorKind::Corrupt) where the file has no room for as many as it says.
+pub fn footer_bytes(file: &[u8]) -> Result<&[u8]> {
+    split(file).map(|(bytes, _)| bytes)
+}
+
 /// The footer's bytes, and where they start in the file.
-fn footer_bytes(file: &[u8]) -> Result<(&[u8], usize)> {
+fn split(file: &[u8]) -> Result<(&[u8], usize)> {
     let Some((rest, size)) = file.split_last_chunk::<8>() else {
         return Err(Error::corrupt(format!(
             "fragment metadata: expected at least 8 bytes, found {}",

@@ -1,6 +1,6 @@
 //! The metadata of a fragment: where its tiles are and what is known of them.
 
-use super::footer::Footer;
+use super::footer::{CONDITIONS_FROM, Footer, footer_bytes};
 use super::rtree::RTree;
 use super::space_tile::{dense_tiles, space_tile_cells};
 use super::{Field, FieldFile};
@@ -80,15 +80,51 @@ impl FragmentMetadata {
                 validity_offsets: list(3, Some(&footer.validity_file_sizes))?,
             });
         }
-        let payload = generic_at(file, footer.processed_conditions)?;
-        let mut cursor = Cursor::new(&payload);
-        let processed_conditions = (0..cursor.count64(8, "processed conditions")?)
-            .map(|_| cursor.lp64_str("processed condition").map(str::to_owned))
-            .collect::<Result<_>>()?;
-        cursor.finish("processed conditions")?;
+        let processed_conditions = match footer.version {
+            CONDITIONS_FROM.. => read_conditions(&generic_at(file, footer.processed_conditions)?)?,
+            _ => Vec::new(),
+        };
         let metadata = Self { full_tile, footer, rtree, fields, processed_conditions, tiles };
         metadata.check_tiles(schema)?;
         Ok(metadata)
+    }
+
+    /// Whether every byte of the file that `self` was decoded from is covered by a checksum, or said twice: its generic tiles
+    /// follow one another in the order in which they are written, each with a header that could be no other, and the
+    /// footer says of fields without data that they have none. What else a footer says, data and R-tree must agree with.
+    ///
+    /// # Errors
+    /// As of reading a generic tile.
+    pub fn is_covered(&self, file: &[u8], schema: &ArraySchema) -> Result<bool> {
+        let footer = &self.footer;
+        let mut wanted = vec![footer.rtree];
+        for number in 0..footer.file_sizes.len() {
+            wanted.extend(footer.lists.iter().filter_map(|list| list.get(number)));
+        }
+        wanted.extend([footer.statistics, footer.processed_conditions]);
+        let mut by_list = vec![footer.rtree];
+        by_list.extend(footer.lists.iter().flatten());
+        by_list.extend([footer.statistics, footer.processed_conditions]);
+        // libtiledb writes all lists of a field before the next one, this program all fields of a list.
+        let order = if wanted.is_sorted() { wanted } else { by_list };
+        let mut end = 0;
+        for at in order {
+            if at != end as u64 {
+                return Ok(false);
+            }
+            match generic_tile::end_if_covered(file, end)? {
+                Some(next) => end = next,
+                None => return Ok(false),
+            }
+        }
+        if end + footer_bytes(file)?.len() + 8 != file.len() {
+            return Ok(false);
+        }
+        let stored: Vec<usize> = self.stored_fields(schema).map(|(_, number)| number).collect();
+        let sizes = [&footer.file_sizes, &footer.var_file_sizes, &footer.validity_file_sizes];
+        let unused = (0..footer.file_sizes.len()).filter(|number| !stored.contains(number));
+        let mut unused = unused.flat_map(|number| sizes.iter().filter_map(move |s| s.get(number)));
+        Ok(!footer.dense && unused.all(|&size| size == 0))
     }
 
     /// How many cells data tile `tile` has.
@@ -179,6 +215,15 @@ impl FragmentMetadata {
 fn generic_at(file: &[u8], offset: u64) -> Result<Vec<u8>> {
     let at = usize::try_from(offset).unwrap_or(usize::MAX);
     generic_tile::read(file, at).map(|(payload, _)| payload)
+}
+
+fn read_conditions(payload: &[u8]) -> Result<Vec<String>> {
+    let mut cursor = Cursor::new(payload);
+    let conditions = (0..cursor.count64(8, "processed conditions")?)
+        .map(|_| cursor.lp64_str("processed condition").map(str::to_owned))
+        .collect::<Result<_>>()?;
+    cursor.finish("processed conditions")?;
+    Ok(conditions)
 }
 
 fn read_numbers(payload: &[u8]) -> Result<Vec<u64>> {

@@ -7,11 +7,13 @@
 mod encode;
 mod extremes;
 mod footer;
+mod footers;
 mod metadata;
 mod numbers;
 mod rtree;
 mod space_tile;
 mod statistics;
+mod stored_statistics;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -20,11 +22,13 @@ pub use encode::{
     EncodedField, EncodedTile, FieldData, encode_dense_tile, encode_tile, encode_timed_tile,
 };
 pub use extremes::tile_extremes;
-pub use footer::Footer;
+pub use footer::{Footer, footer_bytes};
+pub use footers::{footers_of, joined_footers};
 pub use metadata::{FieldTiles, FragmentMetadata};
 pub use rtree::{FANOUT, RTree};
-pub use space_tile::{dense_tile_counts, space_tile_cells};
+pub use space_tile::{cells_inside, dense_tile_counts, dense_tiles, same_tile, space_tile_cells};
 pub use statistics::FieldStatistics;
+pub use stored_statistics::StoredStatistics;
 pub use writer::{FragmentWriter, TileLocation};
 
 use crate::schema::ArraySchema;

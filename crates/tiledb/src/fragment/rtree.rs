@@ -96,6 +96,39 @@ impl RTree {
         self.levels.last().map_or(&[], Vec::as_slice)
     }
 
+    /// Whether each rectangle holds those below it, as a search takes for granted.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorKind::Corrupt), with the level and the rectangle, both from 0, where one does not.
+    pub fn check(&self) -> Result<()> {
+        for (level, pair) in self.levels.windows(2).enumerate() {
+            let [above, below] = pair else { continue };
+            for (index, (wide, parts)) in
+                above.iter().zip(below.chunks(self.fanout as usize)).enumerate()
+            {
+                let holds = |part: &Vec<Range>| {
+                    wide.iter().zip(part).all(|(wide, part)| {
+                        let mut both = wide.clone();
+                        both.cover(part);
+                        both == *wide
+                    })
+                };
+                if !parts.iter().all(holds) {
+                    return Err(Error::corrupt(format!(
+                        "R-tree: expected rectangle {index} of level {level} to hold those below it, \
+                         found it too small"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rectangle around all tiles; `None` without tiles.
+    pub fn around(&self) -> Option<Vec<Range>> {
+        covering(self.leaves())
+    }
+
     /// The tiles whose rectangles `wanted` accepts, in order; whole subtrees are left out where it
     /// refuses the rectangle around them.
     pub fn search(&self, mut wanted: impl FnMut(&[Range]) -> bool) -> Vec<usize> {

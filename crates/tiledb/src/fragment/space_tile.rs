@@ -46,7 +46,10 @@ pub fn dense_tile_counts(schema: &ArraySchema, region: &[Range]) -> Result<Vec<u
 }
 
 /// How many space tiles a dense region touches.
-pub(super) fn dense_tiles(schema: &ArraySchema, region: &[Range]) -> Result<u64> {
+///
+/// # Errors
+/// As of [`dense_tile_counts`]; [`Corrupt`](crate::ErrorKind::Corrupt) where a u64 cannot count them.
+pub fn dense_tiles(schema: &ArraySchema, region: &[Range]) -> Result<u64> {
     product(dense_tile_counts(schema, region)?.into_iter().map(Ok), "space tiles")
 }
 
@@ -58,11 +61,7 @@ pub(super) fn dense_tiles(schema: &ArraySchema, region: &[Range]) -> Result<u64>
 /// # Errors
 /// As [`space_tile_cells`] and [`dense_tile_counts`]; [`InvalidInput`](crate::ErrorKind::InvalidInput) where
 /// the region has no such tile.
-pub(super) fn cells_inside(
-    schema: &ArraySchema,
-    region: &[Range],
-    tile: u64,
-) -> Result<Option<Vec<u8>>> {
+pub fn cells_inside(schema: &ArraySchema, region: &[Range], tile: u64) -> Result<Option<Vec<u8>>> {
     let tiles = dense_tiles(schema, region)?;
     if tile >= tiles {
         return Err(Error::invalid(format!("expected a tile below {tiles}, found {tile}")));
@@ -95,6 +94,49 @@ pub(super) fn cells_inside(
             .collect();
     }
     Ok(Some(inside))
+}
+
+/// The number that a space tile of one region has in another: `tile` counts those of `region` in tile order. `None` where
+/// the other one has no cell in it.
+///
+/// # Errors
+/// As of [`cells_inside`].
+pub fn same_tile(
+    schema: &ArraySchema,
+    region: &[Range],
+    tile: u64,
+    other: &[Range],
+) -> Result<Option<u64>> {
+    let tiles = dense_tiles(schema, region)?;
+    if tile >= tiles {
+        return Err(Error::invalid(format!("expected a tile below {tiles}, found {tile}")));
+    }
+    // Where both are in the domain, there are as many spans as dimensions.
+    dense_tiles(schema, other)?;
+    let spans = |region: &[Range]| -> Vec<Span> {
+        let ranges = schema.dimensions.iter().zip(region);
+        ranges.filter_map(|(dimension, range)| Span::of(dimension, range)).collect()
+    };
+    let (own, others) = (spans(region), spans(other));
+    let order = slowest_first(schema.tile_order, own.len())?;
+    let mut left = tile;
+    let mut places = vec![0; own.len()];
+    for &index in order.iter().rev() {
+        let Span { extent, first, last } = own[index];
+        let count = last / extent - first / extent + 1;
+        places[index] = first / extent + left % count;
+        left /= count;
+    }
+    let mut number = 0;
+    for index in order {
+        let Span { extent, first, last } = others[index];
+        let (first, last) = (first / extent, last / extent);
+        if !(first..=last).contains(&places[index]) {
+            return Ok(None);
+        }
+        number = number * (last - first + 1) + places[index] - first;
+    }
+    Ok(Some(number))
 }
 
 /// The dimensions in the order of a layout.
@@ -191,6 +233,16 @@ mod tests {
             }
             prop_assert_eq!(found, dimensions.iter().map(|(.., length)| length + 1).product::<i64>());
             prop_assert!(cells_inside(&schema, &region, tiles).is_err());
+            // A larger region has every tile of a smaller one, in the same order, and no other is taken for one of them.
+            let large: Vec<_> = dimensions.iter().map(|&(start, ..)| Range::Signed(start, start + 40)).collect();
+            let all = dense_tiles(&schema, &large).unwrap();
+            let same: Vec<u64> =
+                (0..all).filter_map(|tile| same_tile(&schema, &large, tile, &region).unwrap()).collect();
+            prop_assert_eq!(same, (0..tiles).collect::<Vec<_>>());
+            for tile in 0..tiles {
+                let other = same_tile(&schema, &region, tile, &large).unwrap().unwrap();
+                prop_assert_eq!(same_tile(&schema, &large, other, &region).unwrap(), Some(tile));
+            }
         }
 
         #[test]

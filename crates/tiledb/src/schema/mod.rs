@@ -10,7 +10,7 @@ pub(crate) mod tests;
 pub use attribute::Attribute;
 pub use dimension::{Dimension, Extent};
 pub use enumeration::Enumeration;
-pub use range::Range;
+pub use range::{Numbers, Range};
 
 use crate::bytes::{Cursor, put_lp32};
 use crate::error::{Error, Result};

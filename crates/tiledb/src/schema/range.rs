@@ -1,5 +1,7 @@
 //! Ranges on a dimension: domains, non-empty domains, current domains and bounding rectangles.
 
+use std::fmt;
+
 use crate::bytes::Cursor;
 use crate::datatype::{Datatype, Numeric};
 use crate::error::{Error, Result};
@@ -122,6 +124,39 @@ impl Range {
     }
 }
 
+impl fmt::Display for Range {
+    /// Both ends, as `0..=9`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signed(low, high) => write!(f, "{low}..={high}"),
+            Self::Unsigned(low, high) => write!(f, "{low}..={high}"),
+            Self::Float(low, high) => write!(f, "{low}..={high}"),
+            Self::Bytes(low, high) => {
+                let (low, high) = (String::from_utf8_lossy(low), String::from_utf8_lossy(high));
+                write!(f, "{low:?}..={high:?}")
+            }
+        }
+    }
+}
+
+/// The stored bytes of a value as people read it: text in quotes, and numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers<'a>(pub Datatype, pub &'a [u8]);
+
+impl fmt::Display for Numbers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(datatype, bytes) = self;
+        if datatype.is_string() || datatype.size() == 1 && bytes.len() > 1 {
+            return write!(f, "{:?}", String::from_utf8_lossy(bytes));
+        }
+        match datatype.numeric() {
+            Numeric::Signed => write!(f, "{}", signed(bytes)),
+            Numeric::Unsigned => write!(f, "{}", unsigned(bytes)),
+            Numeric::Float => write!(f, "{}", float(bytes)),
+        }
+    }
+}
+
 /// A signed integer of 1 to 8 little-endian bytes.
 pub(crate) fn signed(bytes: &[u8]) -> i64 {
     let negative = bytes.last().is_some_and(|top| top & 0x80 != 0);
@@ -196,6 +231,16 @@ pub(crate) mod tests {
             prop_assert_eq!(read, range);
             prop_assert_eq!(cursor.remaining(), 0);
         }
+    }
+
+    #[test]
+    fn values_and_ranges_are_shown() {
+        let shown = |datatype, bytes: &[u8]| Numbers(datatype, bytes).to_string();
+        assert_eq!(shown(Datatype::Int16, &[254, 255]), "-2");
+        assert_eq!(shown(Datatype::Float64, &1.5f64.to_le_bytes()), "1.5");
+        assert_eq!(shown(Datatype::StringUtf8, b"a\"b"), r#""a\"b""#);
+        assert_eq!(Range::Unsigned(0, 9).to_string(), "0..=9");
+        assert_eq!(Range::Bytes(Vec::new(), b"z".to_vec()).to_string(), r#"""..="z""#);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `vacuole bucket ls`: what is in a bucket.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 
 use serde_json::{Value, json};
 use vacuole_store::Listed;
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let location = location(&arguments.uri)?;
     let bucket = S3Bucket::open(&location.bucket)?;
-    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut out = Output::stream();
     let mut count = 0;
     let mut write = |text: String, first: &str| {
         let before = match (output.is_json(), count) {
@@ -44,9 +44,8 @@ pub(super) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
             (true, _) => ",\n",
         };
         count += 1;
-        // A reader that has enough is no error.
         let end = if output.is_json() { "" } else { "\n" };
-        write!(out, "{before}{text}{end}").is_ok()
+        Output::wrote(write!(out, "{before}{text}{end}"))
     };
     let mut done = Ok(());
     'pages: for page in bucket.list(&location.key, !arguments.recursive, arguments.versions) {
@@ -74,9 +73,9 @@ pub(super) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     }
     let empty = count == 0;
     if output.is_json() && (!empty || done.is_ok()) {
-        let _ = writeln!(out, "{}", if empty { "[]" } else { "\n]" });
+        Output::wrote(writeln!(out, "{}", if empty { "[]" } else { "\n]" }));
     }
-    let _ = out.flush();
+    Output::wrote(out.flush());
     drop(out);
     match done {
         Ok(()) if empty && !location.key.is_empty() => {

@@ -1,12 +1,57 @@
-//! What the targets share: stored structures around a fuzzer's bytes, and schemas to read them with.
+//! What each fuzz target does with its bytes. The targets themselves are in `fuzz`, which builds with other flags than the
+//! rest; the inputs on which one of them failed once are in `tests/inputs`, and a test runs them all.
+//!
+//! A target fails by panicking.
+
+#![allow(clippy::panic, reason = "that is how a target fails")]
+
+pub mod array_schema;
+pub mod commits;
+pub mod delete_condition;
+pub mod enumeration;
+pub mod filter_pipeline;
+pub mod fragment_metadata;
+pub mod generic_tile;
+pub mod group_details;
+pub mod h5ad;
+pub mod matrix_market;
+pub mod metadata;
+pub mod opening;
+pub mod private_document;
+pub mod s3_answer;
+pub mod value_filter;
+pub mod zarr;
 
 use vacuole_tiledb::filter::{Filter, FilterPipeline};
 use vacuole_tiledb::schema::{ArraySchema, ArrayType, Attribute, Dimension, Extent, Layout, Range};
-use vacuole_tiledb::{Datatype, FORMAT_VERSION, generic_tile};
+use vacuole_tiledb::{Datatype, FORMAT_VERSION};
+
+/// A target: its name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 16] = [
+    ("array_schema", array_schema::run),
+    ("commits", commits::run),
+    ("delete_condition", delete_condition::run),
+    ("enumeration", enumeration::run),
+    ("filter_pipeline", filter_pipeline::run),
+    ("fragment_metadata", fragment_metadata::run),
+    ("generic_tile", generic_tile::run),
+    ("group_details", group_details::run),
+    ("h5ad", h5ad::run),
+    ("matrix_market", matrix_market::run),
+    ("metadata", metadata::run),
+    ("opening", opening::run),
+    ("private_document", private_document::run),
+    ("s3_answer", s3_answer::run),
+    ("value_filter", value_filter::run),
+    ("zarr", zarr::run),
+];
 
 /// A generic tile without filters, so that the fuzzer's bytes reach the decoder behind it.
 pub fn tile(payload: &[u8]) -> Vec<u8> {
-    generic_tile::write(payload, &FilterPipeline::default()).unwrap_or_default()
+    vacuole_tiledb::generic_tile::write(payload, &FilterPipeline::default()).unwrap_or_default()
 }
 
 /// Calls `decode` with `data` as a stored file, and as the payload of one.

@@ -1,0 +1,264 @@
+//! Checking this program's own documents, and the files that they have digests of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use vacuole_store::{Store, join};
+use vacuole_tiledb::TimestampedName;
+
+use super::VerifyReport;
+use super::finding::Finding;
+use crate::anndata_record;
+use crate::array::{Array, COMMIT_FOLDER, FRAGMENT_FOLDER, METADATA_FOLDER, read_commits};
+use crate::error::{Error, ErrorKind, Result};
+use crate::members::was_removed;
+use crate::object::read_members;
+use crate::private::{self, Digests, FileDigest};
+use crate::summary;
+
+/// Compares the digests kept under `__vacuole` with the files, and reads this program's other documents. Returns the files
+/// that are as their digests say.
+pub(super) fn check(
+    store: &dyn Store,
+    root: &str,
+    open: Option<&str>,
+    report: &mut VerifyReport,
+) -> Result<BTreeSet<String>> {
+    let mut covered = BTreeSet::new();
+    let mut documents: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for kind in [private::DIGESTS, private::CHANGES, private::INGESTS, anndata_record::FOLDER] {
+        let folder = join(root, &private::path(kind));
+        let names: BTreeSet<String> = store
+            .list(&folder)?
+            .into_iter()
+            .filter_map(|entry| entry.name.strip_suffix(".json").map(str::to_owned))
+            .collect();
+        for name in &names {
+            let object = join(&folder, &format!("{name}.json"));
+            if kind != anndata_record::FOLDER
+                && let Err(error) = check_document(store, root, kind, &object, &mut covered, report)
+            {
+                report.error(store.display(&object), error);
+            }
+        }
+        // A change is no ingest: nothing else is kept of it.
+        if kind != private::CHANGES {
+            documents.insert(kind, names);
+        }
+    }
+    demand_documents(store, root, &documents, open, report);
+    Ok(covered)
+}
+
+/// Reads what was counted, and counts again.
+pub(super) fn check_summary(store: &Arc<dyn Store>, root: &str, report: &mut VerifyReport) {
+    let path = join(root, &private::path(summary::SUMMARY));
+    report.files += u64::from(matches!(store.size(&path), Ok(Some(_))));
+    summary_faults(store, root).into_iter().for_each(|fault| report.fault(fault));
+}
+
+/// What is wrong with what is kept of counts.
+pub(crate) fn summary_faults(store: &Arc<dyn Store>, root: &str) -> Vec<Finding> {
+    let path = join(root, &private::path(summary::SUMMARY));
+    let shown = store.display(&path);
+    let remedy = "`vacuole repair` counts again";
+    let stored = match store.size(&path) {
+        Ok(None) => return Vec::new(),
+        Ok(Some(_)) => store.read(&path).map_err(Error::from),
+        Err(error) => Err(error.into()),
+    };
+    let stored = match stored.and_then(|bytes| summary::decode(&shown, &bytes)) {
+        Ok(stored) => stored,
+        Err(error) => return vec![Finding::of(shown, &error).remedy(remedy)],
+    };
+    let mut faults = Vec::new();
+    for (array, kept) in &stored.arrays {
+        // What cannot be opened is told elsewhere; what has been written to since is counted again when it is asked for.
+        let Ok(array) = Array::open(Arc::clone(store), &join(root, array), u64::MAX) else {
+            continue;
+        };
+        if array.state() != kept.state {
+            continue;
+        }
+        // What cannot be read is told elsewhere too.
+        if let Ok(count) = array.count()
+            && count != kept.count
+        {
+            let (path, found) = (array.path(), kept.count);
+            let message = format!("expected {count} cells of '{path}', as it has, found {found}");
+            faults.push(Finding::new(&*shown, message).remedy(remedy));
+        }
+    }
+    faults
+}
+
+/// Reads one document, and compares the files that it has digests of.
+fn check_document(
+    store: &dyn Store,
+    root: &str,
+    kind: &str,
+    object: &str,
+    covered: &mut BTreeSet<String>,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let bytes = store.read(object)?;
+    report.files += 1;
+    let shown = store.display(object);
+    if kind == private::INGESTS {
+        return private::decode::<serde_json::Value>(&shown, private::PLAN, &bytes).map(|_| ());
+    }
+    let digests = private::decode::<Digests>(&shown, private::DIGESTS, &bytes)?;
+    compare(store, root, &digests, covered, report)
+}
+
+/// Each ingest has left a record, digests, which cover the record of its AnnData too, and the latter: where one of
+/// them is missing, another says so. An ingest that has committed and not come to its end has a plan in the place
+/// of the record.
+fn demand_documents(
+    store: &dyn Store,
+    root: &str,
+    documents: &BTreeMap<&str, BTreeSet<String>>,
+    open: Option<&str>,
+    report: &mut VerifyReport,
+) {
+    let all: BTreeSet<&String> = documents.values().flatten().collect();
+    for name in all {
+        for kind in [private::DIGESTS, private::INGESTS] {
+            let is_there = documents.get(kind).is_some_and(|names| names.contains(name));
+            let is_open = kind == private::INGESTS && open == Some(name);
+            if !is_there && !is_open {
+                let path = join(&private::path(kind), &format!("{name}.json"));
+                let message = "is missing: other files of the same ingest are there";
+                report.fault(Finding::new(store.display(&join(root, &path)), message));
+            }
+        }
+    }
+}
+
+/// The name of the ingest whose plan is open.
+pub(crate) fn open_ingest(store: &dyn Store, root: &str) -> Result<Option<String>> {
+    let path = join(root, &private::path(private::OPEN_PLAN));
+    if store.size(&path)?.is_none() {
+        return Ok(None);
+    }
+    let shown = store.display(&path);
+    let plan: serde_json::Value = private::decode(&shown, private::PLAN, &store.read(&path)?)?;
+    Ok(plan.get("uuid").and_then(|uuid| uuid.as_str()).map(str::to_owned))
+}
+
+fn compare(
+    store: &dyn Store,
+    root: &str,
+    digests: &Digests,
+    covered: &mut BTreeSet<String>,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    use rayon::prelude::*;
+    let missing: BTreeSet<&str> = digests
+        .keys()
+        .map(String::as_str)
+        .filter(|path| !matches!(store.size(&join(root, path)), Ok(Some(_))))
+        .collect();
+    let present: Vec<_> =
+        digests.iter().filter(|(path, _)| !missing.contains(path.as_str())).collect();
+    report.files += present.len() as u64;
+    let compared: Vec<(String, Result<()>)> = present
+        .par_iter()
+        .map(|(path, expected)| {
+            let path = join(root, path);
+            let found = compare_file(store, &path, expected);
+            (path, found)
+        })
+        .collect();
+    for (path, found) in compared {
+        match found {
+            Ok(()) => {
+                covered.insert(path);
+            }
+            Err(error) => report.error(store.display(&path), error),
+        }
+    }
+    for path in missing {
+        if !may_be_gone(store, root, path)? && !was_removed(store, root, path)? {
+            report.fault(Finding::new(store.display(&join(root, path)), "is missing"));
+        }
+    }
+    Ok(())
+}
+
+fn compare_file(store: &dyn Store, path: &str, expected: &FileDigest) -> Result<()> {
+    let found = FileDigest::of_stored(store, path)?;
+    if found == *expected {
+        return Ok(());
+    }
+    let message = format!(
+        "expected {} bytes with the digest {}, found {} with {}",
+        expected.size, expected.xxh3, found.size, found.xxh3
+    );
+    Err(Error::new(ErrorKind::Checksum, store.display(path), message))
+}
+
+/// Whether a file can have been removed by a vacuum: a fragment that is not committed any more, a consolidated
+/// commits file whose fragments are all gone or committed otherwise, metadata that newer files stand for. Or it went with its
+/// object, which was removed from its group.
+pub(crate) fn may_be_gone(store: &dyn Store, root: &str, path: &str) -> Result<bool> {
+    let split = |folder: &str| path.split_once(&format!("{folder}/"));
+    let (object, _) = path.split_once("/__").unwrap_or(("", path));
+    if !path.starts_with("__") && !is_member(store, root, object)? {
+        return Ok(true);
+    }
+    if let Some((array, rest)) = split(FRAGMENT_FOLDER) {
+        let array = join(root, array.trim_end_matches('/'));
+        let fragment = rest.split('/').next().unwrap_or_default();
+        let commits = read_commits(store, &array, u64::MAX)?;
+        return Ok(!commits.fragments.iter().any(|name| name.to_string() == fragment));
+    }
+    if let Some((array, name)) = split(COMMIT_FOLDER) {
+        let array = join(root, array.trim_end_matches('/'));
+        let commits = read_commits(store, &array, u64::MAX)?;
+        let committed: BTreeSet<String> =
+            commits.fragments.iter().map(ToString::to_string).collect();
+        let stored = store.list(&join(&array, FRAGMENT_FOLDER))?;
+        if stored.iter().all(|entry| committed.contains(&entry.name)) {
+            return Ok(true);
+        }
+        // Others may be hidden, and wait for a vacuum; the commits that count are in a file that was joined later.
+        let name = name.strip_suffix(".con");
+        return match name {
+            Some(name) => is_covered(store, &join(&array, COMMIT_FOLDER), name, Some(".con")),
+            None => Ok(false),
+        };
+    }
+    if let Some((object, name)) = split(METADATA_FOLDER) {
+        let folder = join(&join(root, object.trim_end_matches('/')), METADATA_FOLDER);
+        return is_covered(store, &folder, name, None);
+    }
+    Ok(false)
+}
+
+/// Whether a folder has a file, of this suffix, whose time is around that of one that is gone.
+fn is_covered(store: &dyn Store, folder: &str, gone: &str, suffix: Option<&str>) -> Result<bool> {
+    let Ok(gone) = TimestampedName::parse(gone) else { return Ok(false) };
+    let covers = |name: &str| {
+        TimestampedName::parse(name)
+            .is_ok_and(|other| other.start <= gone.start && gone.end <= other.end)
+    };
+    let mut names = store.list(folder)?.into_iter().map(|entry| entry.name);
+    Ok(names.any(|name| match suffix {
+        Some(suffix) => name.strip_suffix(suffix).is_some_and(covers),
+        None => covers(&name),
+    }))
+}
+
+/// Whether groups name the object at a path below `root`, from one to the next.
+fn is_member(store: &dyn Store, root: &str, path: &str) -> Result<bool> {
+    let mut group = root.to_owned();
+    for folder in path.split('/').filter(|part| !part.is_empty()) {
+        let members = read_members(store, &group, u64::MAX)?;
+        if !members.iter().any(|m| m.relative && m.uri.trim_end_matches('/') == folder) {
+            return Ok(false);
+        }
+        group = join(&group, folder);
+    }
+    Ok(true)
+}

@@ -60,6 +60,8 @@ fn main() -> Result {
     stored("group_details", &GroupDetails::write(&members)?)?;
     put("delete_condition", &condition()?)?;
     put("commits", &commits())?;
+    let footers = [("__1_1_a_22".to_owned(), vec![1; 9]), ("__2_2_b_22".to_owned(), Vec::new())];
+    stored("joined_footers", &vacuole_tiledb::fragment::joined_footers(&footers)?)?;
     put(
         "private_document",
         br#"{"a/b.tdb":{"size":5,"xxh3":"0123456789abcdef0123456789abcdef"}}"#,

@@ -4,7 +4,9 @@
 //! processed conditions, and a block for each list of each field until the input ends.
 
 use vacuole_tiledb::bytes::{put_u64s, u64s_from_le};
-use vacuole_tiledb::fragment::{FieldFile, Footer, FragmentMetadata, tile_extremes};
+use vacuole_tiledb::fragment::{
+    Field, FieldData, FieldFile, Footer, FragmentMetadata, StoredStatistics, tile_extremes,
+};
 use vacuole_tiledb::schema::ArraySchema;
 
 /// One input.
@@ -41,7 +43,39 @@ fn read(file: &[u8], schema: &ArraySchema) {
             }
         }
     }
+    if let Ok(statistics) = StoredStatistics::read(file, schema, &metadata) {
+        compare(&statistics, schema, &metadata);
+    }
     assert_eq!(metadata.rtree.search(|_| true).len(), metadata.rtree.leaves().len());
+}
+
+/// Compares what is said of tiles and of the fragment with cells of zeros.
+fn compare(statistics: &StoredStatistics, schema: &ArraySchema, metadata: &FragmentMetadata) {
+    for (field, number) in metadata.stored_fields(schema) {
+        let cells = |tile| metadata.tile_cells(tile);
+        let _ = statistics.total_differs(schema, field, number, metadata.tiles, cells);
+        for tile in (0..metadata.tiles.min(50)).chain([metadata.tiles, u64::MAX]) {
+            let count = cells(tile).min(100) as usize;
+            let (zeros, offsets) = (vec![0; 8 * count], vec![0; count]);
+            let (var, nullable, size) = match field {
+                Field::Attribute(index) => schema.attributes.get(index).map(|attribute| {
+                    (attribute.is_var(), attribute.nullable, attribute.datatype.size())
+                }),
+                Field::Dimension(index) => {
+                    let dimension = schema.dimensions.get(index);
+                    dimension.map(|dimension| (dimension.var, false, dimension.datatype.size()))
+                }
+                _ => Some((false, false, 8)),
+            }
+            .unwrap_or_default();
+            let data = FieldData {
+                data: if var { &[] } else { &zeros[..size * count] },
+                offsets: var.then_some(&offsets),
+                validity: nullable.then_some(&zeros[..count]),
+            };
+            let _ = statistics.differs(schema, field, number, tile, &data);
+        }
+    }
 }
 
 fn file(data: &[u8], schema: &ArraySchema) -> Option<Vec<u8>> {

@@ -14,6 +14,7 @@ pub mod fragment_metadata;
 pub mod generic_tile;
 pub mod group_details;
 pub mod h5ad;
+pub mod joined_footers;
 pub mod matrix_market;
 pub mod metadata;
 pub mod opening;
@@ -30,7 +31,7 @@ use vacuole_tiledb::{Datatype, FORMAT_VERSION};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("array_schema", array_schema::run),
     ("commits", commits::run),
     ("delete_condition", delete_condition::run),
@@ -40,6 +41,7 @@ pub const TARGETS: [Target; 16] = [
     ("generic_tile", generic_tile::run),
     ("group_details", group_details::run),
     ("h5ad", h5ad::run),
+    ("joined_footers", joined_footers::run),
     ("matrix_market", matrix_market::run),
     ("metadata", metadata::run),
     ("opening", opening::run),

@@ -218,8 +218,20 @@ pub(crate) fn may_be_gone(store: &dyn Store, root: &str, path: &str) -> Result<b
         let commits = read_commits(store, &array, u64::MAX)?;
         let committed: BTreeSet<String> =
             commits.fragments.iter().map(ToString::to_string).collect();
-        let stored = store.list(&join(&array, FRAGMENT_FOLDER))?;
-        if stored.iter().all(|entry| committed.contains(&entry.name)) {
+        let fragments = join(&array, FRAGMENT_FOLDER);
+        // Servers of S3 that have folders show them for a while after their last object has gone.
+        let is_left =
+            |fragment: &str| Ok::<_, Error>(!store.list(&join(&fragments, fragment))?.is_empty());
+        if let Some(fragment) = name.strip_suffix(".wrt")
+            && (committed.contains(fragment) || !is_left(fragment)?)
+        {
+            return Ok(true);
+        }
+        let mut uncommitted = false;
+        for entry in store.list(&fragments)? {
+            uncommitted |= !committed.contains(&entry.name) && is_left(&entry.name)?;
+        }
+        if !uncommitted {
             return Ok(true);
         }
         // Others may be hidden, and wait for a vacuum; the commits that count are in a file that was joined later.

@@ -73,7 +73,7 @@ def main() -> None:
     )
     demo.step(
         "Ingest again",
-        "The experiment holds this file already: nothing changes.",
+        "This file was ingested before: nothing changes.",
         lambda: vacuole("ingest", "pbmc", INPUT),
     )
     demo.step("Show", "What is in the experiment.", lambda: vacuole("show", "pbmc"))

@@ -240,3 +240,14 @@ def test_metadata_of_fragments_are_made_again_of_tiles(whole, vacuole, tmp_path)
         repair(vacuole, other)
         assert same(other, whole), path
         shutil.rmtree(other)
+
+
+@pytest.mark.parametrize("how", ["removed", "altered"])
+def test_what_makes_an_experiment_of_a_folder_is_damaged(how, store, whole, vacuole):
+    """It cannot be opened, and is an experiment that can be mended all the same."""
+    [metadata] = (store / "__meta").iterdir()
+    metadata.unlink() if how == "removed" else metadata.write_bytes(b"\x99" + metadata.read_bytes()[1:])
+    [fault] = verify(vacuole, store, code=6)["faults"]
+    assert metadata.name in fault["object"], fault
+    assert repair(vacuole, store)["repaired"]
+    assert same(store, whole)

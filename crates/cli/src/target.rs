@@ -54,6 +54,24 @@ impl Target {
         })
     }
 
+    /// Refuses the file that is read, which it would replace.
+    pub fn check_is_not(&self, source: &str) -> Result<(), CliError> {
+        let source = Uri::parse(source).map_err(vacuole_soma::Error::from)?;
+        let same = match (&self.object, &source) {
+            (Some(object), source) => source.as_object().as_ref() == Some(object),
+            (None, Uri::Local(source)) => {
+                let found = [source, &self.path].map(fs::canonicalize);
+                matches!(found, [Ok(source), Ok(path)] if source == path)
+            }
+            (None, _) => false,
+        };
+        if same {
+            let message = "expected another file than the one that is read, found the same; choose another name";
+            return Err(CliError::already_exists(self.name.display(), message));
+        }
+        Ok(())
+    }
+
     /// Looks where a folder of this name is, in which nothing may be.
     pub fn new_folder(name: &Path) -> Result<Self, CliError> {
         let target = Self::new(name)?;

@@ -78,7 +78,7 @@ pub(crate) struct Task<'a> {
 
 /// Ingests H5AD files, at paths or in buckets, into an experiment, which is made where there is none, or goes on with an
 /// ingest of them that was interrupted. Of several files the cells come one after another, and genes are those of any;
-/// those that the experiment holds already are left out.
+/// those that were ingested into it before are left out, also where their cells have been deleted since.
 ///
 /// Any number of processes may do so at once, each with a shard of its own or all with the same: the one that finds
 /// all units done commits.
@@ -299,7 +299,7 @@ fn is_still_wanted(
     Ok(wanted)
 }
 
-/// Leaves out the inputs that the experiment holds already, and says whether that is all of them.
+/// Leaves out the inputs that were ingested before, and says whether that is all of them.
 pub(crate) fn leave_out_known(
     store: &dyn Store,
     inputs: &mut Inputs,
@@ -314,7 +314,7 @@ pub(crate) fn leave_out_known(
         return Ok(true);
     }
     for (input, _) in planned.iter().zip(&known).filter(|(_, known)| **known) {
-        progress.warn(&format!("{}: the experiment holds it already; it is left out", input.path));
+        progress.warn(&format!("{}: it was ingested here before; it is left out", input.path));
     }
     let mut wanted = known.iter().map(|known| !known);
     planned.retain(|_| wanted.next().unwrap_or(true));

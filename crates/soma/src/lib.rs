@@ -36,4 +36,4 @@ pub use object::{
     Object, SomaType, expect, expect_read, folders_below, is_group, keys, member_name,
 };
 pub use vacuole_tiledb::Period;
-pub use verify::{Finding, VerifyReport, verify};
+pub use verify::{Finding, VerifyReport, verify, verify_at};

@@ -30,7 +30,7 @@ use crate::size;
   PLAN=$(vacuole ingest atlas *.h5ad --prepare); vacuole ingest --plan \"$PLAN\" --shard auto
 
 Where there is an experiment, of this program or of tiledbsoma, the files are appended to it; those that
-it holds already are left out. Of several files the cells come one after another; genes, columns and categories are joined, and what a
+were ingested before are left out. Of several files the cells come one after another; genes, columns and categories are joined, and what a
 file does not have is null. Ids of cells must differ; uns, varm, obsp and varp are left out.
 
 The experiment, or what is appended, appears when it is complete. Interrupted, the same command goes on where it was; on a
@@ -305,7 +305,7 @@ fn listed(new: &New) -> String {
 fn told(summary: &IngestSummary, named: &str, shard: Shard) -> String {
     let IngestSummary { experiment, units, remaining_units, n_obs, n_var, .. } = summary;
     if summary.unchanged {
-        return format!("{experiment}: holds {named} already; nothing was changed");
+        return format!("{experiment}: nothing was changed; ingested here before: {named}");
     }
     let before = match summary.resumed_units {
         0 => String::new(),

@@ -66,8 +66,9 @@ enum TableName {
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let Arguments { slice, .. } = &arguments;
-    let destination =
-        arguments.output.as_deref().map(|name| slice.destination(name)).transpose()?;
+    let destination = arguments.output.as_deref();
+    let destination = destination.map(|name| slice.destination(name, &arguments.source));
+    let destination = destination.transpose()?;
     let place = match &destination {
         None if output.is_json() => Some(Place::Stdout(TableFormat::JsonLines)),
         None => Some(Place::Shown),

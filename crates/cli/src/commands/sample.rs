@@ -45,8 +45,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError> {
     let Arguments { slice, .. } = &arguments;
-    let destination =
-        arguments.output.as_deref().map(|name| slice.destination(name)).transpose()?;
+    let destination = arguments.output.as_deref();
+    let destination = destination.map(|name| slice.destination(name, &arguments.source));
+    let destination = destination.transpose()?;
     match &destination {
         None => {
             if let Some(option) = slice.of_output() {

@@ -110,8 +110,8 @@ impl SliceArguments {
         self.choices.var(self.var.as_deref())
     }
 
-    /// Where an output of this name goes; `-` is stdout.
-    pub(crate) fn destination(&self, name: &Path) -> Result<Destination, CliError> {
+    /// Where an output of this name goes, of what is read from `source`; `-` is stdout.
+    pub(crate) fn destination(&self, name: &Path, source: &str) -> Result<Destination, CliError> {
         if name.as_os_str() == "-" {
             let Some(format) = self.format.unwrap_or(Format::Csv).table() else {
                 let message = "expected the form of a table for stdout; name a file";
@@ -130,6 +130,7 @@ impl SliceArguments {
             true => Target::new_folder(name)?,
             false => Target::new(name)?,
         };
+        target.check_is_not(source)?;
         Ok(Destination::Slice(target, format))
     }
 

@@ -1,8 +1,7 @@
 //! `vacuole verify`: reads and checks everything stored.
 
-use vacuole_soma::{Object, verify};
+use vacuole_soma::verify_at;
 
-use super::NOW;
 use crate::error::CliError;
 use crate::output::{Output, bytes};
 
@@ -24,11 +23,11 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     // What is kept for quick opening would stand for what it is a copy of.
     let soma = vacuole_soma::Error::from;
     let uri = vacuole_store::Uri::parse(&arguments.uri).map_err(soma)?;
-    let object = Object::open(vacuole_store::open(&uri).map_err(soma)?, "", NOW)?;
+    let store = vacuole_store::open(&uri).map_err(soma)?;
     let progress = output.spinner("checking", &arguments.uri);
-    let report = verify(&object)?;
+    let report = verify_at(&store, "")?;
     drop(progress);
-    let shown = object.display();
+    let shown = store.display("");
     output.result(&report, || {
         let found = format!(
             "{} objects, {} of data, {} files compared with their digests",

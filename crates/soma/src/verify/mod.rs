@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
-use vacuole_store::Store;
+use vacuole_store::{Store, join};
 
 pub use self::finding::Finding;
 pub(crate) use self::id_set::IdSet;
@@ -27,6 +27,7 @@ use self::axes::{Axes, Axis};
 use crate::array::{Array, METADATA_FOLDER};
 use crate::error::{Error, Result};
 use crate::object::{GROUP_FOLDER, Object, SomaType, is_group, member_name};
+use crate::private;
 
 /// The most findings that are told one by one.
 const MOST_TOLD: usize = 10_000;
@@ -100,6 +101,30 @@ pub fn verify(root: &Object) -> Result<VerifyReport> {
     }
     report.not_checksummed.sort();
     report.not_checksummed.dedup();
+    Ok(report)
+}
+
+/// The same of what is at a path. Where it cannot be opened, and there are digests of what was written there, that is a fault
+/// among others.
+///
+/// # Errors
+/// Also those of [`Object::open`], where there are no digests.
+pub fn verify_at(store: &Arc<dyn Store>, path: &str) -> Result<VerifyReport> {
+    let error = match Object::open(Arc::clone(store), path, u64::MAX) {
+        Ok(object) => return verify(&object),
+        Err(error) => error,
+    };
+    let digests = store.list(&join(path, &private::path(private::DIGESTS)));
+    let has_digests = digests.is_ok_and(|found| !found.is_empty());
+    // An ingest that is not finished is no experiment yet.
+    if !has_digests || !matches!(documents::open_ingest(&**store, path), Ok(None)) {
+        return Err(error);
+    }
+    let mut report = VerifyReport::default();
+    documents::check(&**store, path, None, &mut report)?;
+    if report.faults.is_empty() {
+        report.error(store.display(path), error);
+    }
     Ok(report)
 }
 

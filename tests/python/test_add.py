@@ -358,7 +358,7 @@ def test_again(vacuole, both, tmp_path):
     more = More(tmp_path)
     vacuole("add", ours, more.path, "X=one")
     again = vacuole.run("add", ours, more.path, "X=one")
-    assert again.returncode == 4 and "'one' is there already" in again.stderr
+    assert again.returncode == 4 and "'one' is there already" in again.stderr and "as X=NAME," in again.stderr
     vacuole("remove", ours, "ms/RNA/X/one")
     vacuole("add", ours, more.path, "X=one")
     reference_adds(theirs, more, {"X": ("X", "one")})

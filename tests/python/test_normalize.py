@@ -50,6 +50,8 @@ def test_layers(vacuole, tmp_path):
             assert sorted(experiment.ms["RNA"].X) == [*kept, "data"]
     failed = vacuole.run("ingest", tmp_path / "other", *paths, "--keep-layer", "d")
     assert failed.returncode == 5 and "layers/d" in failed.stderr and "a, b, c" in failed.stderr
+    failed = vacuole.run("ingest", tmp_path / "other", *paths, "--use-raw", "--keep-layer", "a")
+    assert failed.returncode == 2 and "--keep-layer" in failed.stderr
 
 
 def test_names_of_ids(vacuole, tmp_path):

@@ -7,6 +7,7 @@ use vacuole_store::cache::CacheOptions;
 
 use crate::error::CliError;
 use crate::output::Output;
+use crate::program::HEADING;
 use crate::{folders, settings, size};
 
 /// The least that a cache may have, in bytes: a block and the answers that lead to it.
@@ -23,13 +24,13 @@ const FOLDER: &str = "VACUOLE_CACHE_DIR";
 #[group(skip)]
 pub struct Arguments {
     /// Keep what is read from buckets on this machine, and read it again from there
-    #[arg(long, global = true, overrides_with = "no_cache")]
+    #[arg(long, global = true, help_heading = HEADING, overrides_with = "no_cache")]
     cache: bool,
     /// Read from buckets only, whatever the configuration file says
-    #[arg(long, global = true, overrides_with = "cache")]
+    #[arg(long, global = true, help_heading = HEADING, overrides_with = "cache")]
     no_cache: bool,
     /// The most that the cache keeps, as 500MiB or 10GiB [default: 10GiB]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = cache_size)]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "SIZE", value_parser = cache_size)]
     cache_size: Option<u64>,
 }
 

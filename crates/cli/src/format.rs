@@ -57,10 +57,14 @@ impl Format {
                 let known = ENDINGS.iter().filter(|(_, format)| taken(*format));
                 let known: Vec<String> = known.map(|(ending, _)| format!(".{ending}")).collect();
                 let message = match known.as_slice() {
-                    [only] => format!("expected the name of the output to end in {only}"),
+                    [only] => format!(
+                        "expected the name of the output to end in {only}; choose such a name"
+                    ),
                     _ => {
                         let known = known.join(", ");
-                        format!("expected the name of the output to end in one of {known}")
+                        format!(
+                            "expected the name of the output to end in one of {known}; choose such a name"
+                        )
                     }
                 };
                 Err(CliError::usage(name.display(), message))

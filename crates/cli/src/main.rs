@@ -13,7 +13,7 @@ use crate::program::General;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A versioned, searchable, queryable atlas of single-cell data, in the formats the field already reads.
+/// Single-cell data as TileDB-SOMA experiments: ingest, query, change, verify, export.
 #[derive(Debug, Parser)]
 #[command(name = "vacuole", version, propagate_version = true)]
 struct Cli {

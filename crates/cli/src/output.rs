@@ -61,6 +61,11 @@ pub struct Output {
     quiet: bool,
 }
 
+/// `1 row`, `2 rows`.
+pub fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 impl Output {
     /// Results as JSON or as text, with messages or without.
     pub fn new(json: bool, quiet: bool) -> Self {

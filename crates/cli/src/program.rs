@@ -6,15 +6,18 @@ use crate::error::{CliError, Kind};
 use crate::output::Output;
 use crate::{cache, s3, signals};
 
+/// What help calls the options of all commands, apart from those of each.
+pub(crate) const HEADING: &str = "Options of all commands";
+
 /// The options of all commands.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub struct General {
     /// Write machine-readable JSON to stdout
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = HEADING)]
     json: bool,
     /// Write neither progress nor messages
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = HEADING)]
     quiet: bool,
     #[command(flatten)]
     s3: s3::Arguments,

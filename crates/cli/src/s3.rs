@@ -3,15 +3,16 @@
 use vacuole_store::S3Options;
 
 use crate::error::CliError;
+use crate::program::HEADING;
 
 /// The options about buckets.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Send requests to S3, gs:// and az:// without credentials, as public buckets allow
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = HEADING)]
     no_sign_request: bool,
     /// Set an option of S3 by its TileDB name, as vfs.s3.region=eu-west-1
-    #[arg(long, global = true, value_name = "NAME=VALUE")]
+    #[arg(long, global = true, help_heading = HEADING, value_name = "NAME=VALUE")]
     config: Vec<String>,
 }
 

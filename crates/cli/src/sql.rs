@@ -21,10 +21,11 @@ const LEAST_MEMORY: u64 = 64 << 20;
   vacuole sql atlas --at 2024-03-01 'SELECT count(*) FROM obs'
   vacuole sql atlas --tables
 
-Tables are obs, var and X, of the measurement and the layer that are asked for, and every other array by its path, in quotes, as
-\"ms/RNA/obsm/X_pca\". X and other arrays have the columns soma_dim_0, soma_dim_1 and soma_data, and obs and var have soma_joinid,
-which is the number of a cell or gene in them. --tables lists what there is. Names are as they are written, with their case.
-Nothing can be written: there is SELECT, with EXPLAIN, DESCRIBE and SHOW TABLES. `SELECT obs WHERE ...` is short for
+Tables are obs, var and X, of the measurement and the layer that are asked for, and every other array by its path, in \
+quotes, as \"ms/RNA/obsm/X_pca\". X and other arrays have the columns soma_dim_0, soma_dim_1 and soma_data, and obs and var have \
+soma_joinid, which is the number of a cell or gene in them. --tables lists what there is. \
+Names are as they are written, with their case.
+Nothing can be written: there is SELECT, with EXPLAIN, DESCRIBE and SHOW TABLES. `SELECT obs WHERE ...` is short for \
 `SELECT * FROM obs WHERE ...`.
 
 The program vacuole-sql has to be there, beside this one or on the PATH.")]

@@ -98,7 +98,9 @@ impl Kind {
     fn remedy(self) -> &'static str {
         match self {
             Self::Io => "see what the system says; the same command can be run again",
-            Self::Usage => "`vacuole --help` lists what there is",
+            Self::Usage => {
+                "`vacuole --help` lists the commands, `vacuole COMMAND --help` their options"
+            }
             Self::NotFound => "check the name, and that it is seen from here",
             Self::AlreadyExists => "choose another destination",
             Self::InvalidInput => "correct it and run the command again",
@@ -247,7 +249,14 @@ impl From<vacuole_soma::Error> for Explained {
             _ => Kind::Io,
         };
         let told = match &error {
-            Error::Other { object, message, .. } => Self::new(kind, message).about(object),
+            Error::Other { object, message, .. } => {
+                let told = Self::new(kind, message).about(object);
+                // A column, a layer or a measurement that is none of those that the message lists.
+                match told.remedy == Kind::NotFound.remedy() && message.contains(", found ") {
+                    true => told.with_remedy("check the name"),
+                    false => told,
+                }
+            }
             other => {
                 let object = match other {
                     Error::Format(error) => error.object(),
@@ -425,6 +434,21 @@ mod tests {
         );
         let told = Explained::corrupt("atlas", "2 faults");
         assert!(told.to_string().starts_with("atlas: 2 faults; take another copy"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_among_others_is_told_from_a_place() {
+        let remedy = |message: &str| {
+            let kind = vacuole_soma::ErrorKind::NotFound;
+            let error = vacuole_soma::Error::new(kind, "atlas/obs", message.to_owned());
+            Explained::from(error).remedy
+        };
+        assert_eq!(remedy("expected a column 'x', found soma_joinid, obs_id"), "check the name");
+        assert_eq!(
+            remedy("there is no SOMA object here"),
+            "check the name, and that it is seen from here"
+        );
+        assert_eq!(remedy("expected 1 id, found no row with it; correct it"), "correct it");
     }
 
     #[test]

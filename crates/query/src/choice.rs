@@ -129,6 +129,7 @@ fn not_there(
     if missing == 0 {
         return Ok(());
     }
+    let what = if asked == 1 { what.trim_end_matches('s') } else { what };
     let more = match missing - shown.len() {
         0 => String::new(),
         more => format!(" and {more} more"),

@@ -187,8 +187,8 @@ impl Log<'_> {
             let change = if name.start < name.end { Change::Joined } else { Change::Fragment };
             let (cells, bytes) = (fragment.metadata.cells(), fragment.stored_bytes());
             let detail = match fragment.metadata.footer.dense {
-                true => format!("{} tiles", fragment.metadata.tiles),
-                false => format!("{cells} cells"),
+                true => counted(fragment.metadata.tiles, "tile"),
+                false => counted(cells, "cell"),
             };
             self.add(name, &file, change, detail);
             if let Some(event) = self.events.last_mut() {
@@ -251,6 +251,11 @@ fn changes(all: &[(&str, Vec<&str>)]) -> String {
     }
 }
 
+/// `1 cell`, `2 cells`.
+fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// What a schema has that the one before it had not.
 fn evolution(before: Option<&ArraySchema>, now: &ArraySchema) -> String {
     let columns = |schema: &ArraySchema| -> BTreeSet<String> {
@@ -259,9 +264,9 @@ fn evolution(before: Option<&ArraySchema>, now: &ArraySchema) -> String {
     let Some(before) = before else {
         let dimensions: Vec<&str> = now.dimensions.iter().map(|d| d.name.as_str()).collect();
         return format!(
-            "creates it: indexed by {}; {} columns; format {}",
+            "creates it: indexed by {}; {}; format {}",
             dimensions.join(", "),
-            now.attributes.len(),
+            counted(now.attributes.len() as u64, "column"),
             now.version
         );
     };

@@ -12,7 +12,7 @@ use serde_json::json;
 use vacuole_anndata::Error as AnnDataError;
 use vacuole_cli::error::CliError;
 use vacuole_cli::format::Format;
-use vacuole_cli::output::{Output, is_broken_pipe};
+use vacuole_cli::output::{Output, counted, is_broken_pipe};
 use vacuole_cli::sql::{Arguments, OutputFormat};
 use vacuole_cli::table::{SHOWN, Shown};
 use vacuole_cli::target::Target;
@@ -117,7 +117,8 @@ fn to_file(
     drop(progress);
     let columns = schema.fields().len();
     output.result(&json!({ "rows": rows, "columns": columns }), || {
-        format!("{target}: {rows} rows, {columns} columns")
+        let columns = counted(columns as u64, "column");
+        format!("{target}: {}, {columns}", counted(rows as u64, "row"))
     });
     Ok(())
 }
@@ -162,8 +163,8 @@ fn show(
     let left_out = shown.print();
     let columns = schema.fields().len();
     let mut note = match more {
-        true => format!("the first {rows} rows"),
-        false => format!("{rows} rows"),
+        true => format!("the first {}", counted(rows, "row")),
+        false => counted(rows, "row"),
     };
     if left_out > 0 {
         note = format!("{note}, {} of {columns} columns", columns - left_out);

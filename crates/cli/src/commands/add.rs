@@ -20,11 +20,11 @@ use crate::output::{Output, bytes};
   vacuole add atlas proteins.h5ad --measurement protein
   vacuole add atlas embedded.h5ad obsm/X_umap --dry-run --json
 
-Cells, and genes, are found by their ids: the file may have them in another order, and some of them only. Elements go into a
-measurement that is there; without any, all of the file becomes a new one, with its own var.
+Cells, and genes, are found by their ids: the file may have them in another order, and some of them only. Elements go into \
+a measurement that is there; without any, all of the file becomes a new one, with its own var.
 
-What is added appears when it is complete. Interrupted, the same command goes on; `vacuole ingest ATLAS --abort` takes back what is
-unfinished.")]
+What is added appears when it is complete. Interrupted, the same command goes on; `vacuole ingest ATLAS --abort` takes \
+back what is unfinished.")]
 pub(crate) struct Arguments {
     /// The experiment: a folder or a URI
     experiment: String,
@@ -41,11 +41,11 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "data")]
     layer: String,
     /// The column of obs with the ids of cells [default: that which was the index, or obs_id]
-    #[arg(long, default_value = "obs_id", hide_default_value = true)]
+    #[arg(long, value_name = "COLUMN", default_value = "obs_id", hide_default_value = true)]
     obs_id_name: String,
     /// The column of var with the ids of genes [default: that which was the index, or var_id]; of a new measurement the column that an
     /// index without a name becomes
-    #[arg(long, default_value = "var_id", hide_default_value = true)]
+    #[arg(long, value_name = "COLUMN", default_value = "var_id", hide_default_value = true)]
     var_id_name: String,
     /// Take the raw counts in the place of X as a new measurement
     #[arg(long, conflicts_with = "elements")]
@@ -56,11 +56,11 @@ pub(crate) struct Arguments {
     /// Use so many threads [default: all]
     #[arg(long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// Take so much memory at the most, as 256MiB or 2GiB
+    /// About how much memory to take, besides ids, as 256MiB or 2GiB; 256MiB at the least
     #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = memory)]
     memory: u64,
     /// Put what does not fit into memory here [default: the experiment's temporary folder]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "FOLDER")]
     tmpdir: Option<PathBuf>,
     /// Say what would be done, and do nothing
     #[arg(long)]

@@ -19,7 +19,7 @@ const LEAST_MEMORY: u64 = 64 << 20;
   vacuole consolidate atlas --mode commits,metadata
   vacuole consolidate s3://lab/atlas --dry-run --json
 
-Nothing changes for readers, at any time of the past either. What was joined stays until `vacuole vacuum`.
+Nothing changes for readers, at any time of the past either. What was joined stays until `vacuole vacuum`. \
 Interrupted, the same command goes on.")]
 pub(crate) struct Arguments {
     /// An experiment, or any SOMA object in one

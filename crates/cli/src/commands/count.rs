@@ -21,7 +21,7 @@ use crate::output::Output;
   vacuole count atlas --obs \"tissue is not null and contains(cell_type, 'T cell')\"
   vacuole count pbmc.h5ad --obs \"n_genes > 500\"
 
-`vacuole query --help` says what filters can be. Where a value is no category of the column it is compared with, or
+`vacuole query --help` says what filters can be. Where a value is no category of the column it is compared with, or \
 nothing is found, a note on stderr says so.")]
 pub(crate) struct Arguments {
     /// The experiment, a folder or a URI; or an H5AD file

@@ -16,20 +16,14 @@ use crate::output::Output;
   vacuole delete atlas --obs \"n_genes < 200\"
   vacuole delete atlas --var \"feature_name in ['MALAT1', 'NEAT1']\" --measurement RNA
 
-Cells go from obs, and from X, obsm and obsp of every measurement; genes from var, X, varm and
-varp of one. Join ids and shapes stay. What was there before stays stored: `--at` shows it.
-Interrupted, the next delete finishes it.")]
+Cells go from obs, and from X, obsm and obsp of every measurement; genes from var, X, varm and varp of one. Join ids and \
+shapes stay. What was there before stays stored: `--at` shows it. Interrupted, the next delete finishes it.")]
+#[command(group = clap::ArgGroup::new("filter").args(["obs", "var"]).required(true))]
 pub(crate) struct Arguments {
     /// The experiment, a folder or a URI
     experiment: String,
     /// A value filter on obs: the cells that go
-    #[arg(
-        long,
-        value_name = "FILTER",
-        allow_hyphen_values = true,
-        conflicts_with = "var",
-        required_unless_present = "var"
-    )]
+    #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
     obs: Option<String>,
     /// A value filter on var: the genes that go
     #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]

@@ -10,7 +10,7 @@ use vacuole_query::{
 use crate::at::AtArgument;
 use crate::error::CliError;
 use crate::format::Format;
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::target::Target;
 
 /// Write a whole experiment as an H5AD file or a Zarr store: the AnnData that it was made of, where nothing has changed
@@ -24,11 +24,11 @@ use crate::target::Target;
   vacuole export atlas/ms/RNA/X/data cells.parquet
   vacuole export atlas before.h5ad --at 2024-03-01
 
-A data frame or an array is written as .csv, .tsv, .jsonl, .arrow (or .feather) or .parquet (or .pq): a row for each cell,
+A data frame or an array is written as .csv, .tsv, .jsonl, .arrow (or .feather) or .parquet (or .pq): a row for each cell, \
 with its coordinates.
 
-What changed since the ingest is written as it is now; what was kept beside the experiment and does not
-fit any more is left out, and named in messages.")]
+What changed since the ingest is written as it is now; what was kept beside the experiment and does not fit any more is \
+left out, and named in messages.")]
 pub(crate) struct Arguments {
     /// The experiment, or an array: a folder or a URI
     experiment: String,
@@ -107,7 +107,8 @@ fn cells(arguments: &Arguments, format: TableFormat, output: &Output) -> Result<
     target.finish()?;
     drop(progress);
     output.result(&serde_json::json!({ "rows": summary.rows, "columns": summary.columns }), || {
-        format!("{target}: {} rows, {} columns", summary.rows, summary.columns)
+        let columns = counted(summary.columns as u64, "column");
+        format!("{target}: {}, {columns}", counted(summary.rows, "row"))
     });
     Ok(())
 }

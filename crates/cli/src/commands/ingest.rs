@@ -15,7 +15,8 @@ use crate::output::{Output, bytes};
 use crate::shard::ShardArgument;
 use crate::size;
 
-/// Ingest H5AD files into a SOMA experiment, new or there already, or go on with an ingest that was interrupted
+/// Ingest H5AD files and other forms of AnnData into a SOMA experiment, new or there already, or go on with an ingest that
+/// was interrupted
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   vacuole ingest atlas pbmc.h5ad
@@ -29,15 +30,15 @@ use crate::size;
   vacuole ingest atlas *.h5ad --shard 2/8
   PLAN=$(vacuole ingest atlas *.h5ad --prepare); vacuole ingest --plan \"$PLAN\" --shard auto
 
-Where there is an experiment, of this program or of tiledbsoma, the files are appended to it; those that
-were ingested before are left out. Of several files the cells come one after another; genes, columns and categories are joined, and what a
+Where there is an experiment, of this program or of tiledbsoma, the files are appended to it; those that were ingested \
+before are left out. Of several files the cells come one after another; genes, columns and categories are joined, and what a \
 file does not have is null. Ids of cells must differ; uns, varm, obsp and varp are left out.
 
-The experiment, or what is appended, appears when it is complete. Interrupted, the same command goes on where it was; on a
-finished experiment it changes nothing. --abort removes an unfinished ingest.
+The experiment, or what is appended, appears when it is complete. Interrupted, the same command goes on where it was; on \
+a finished experiment it changes nothing. --abort removes an unfinished ingest.
 
-Several processes, on any machines, share an ingest with --shard. Each does its part, in any order or at once,
-as often as you like; the one that finds all parts done completes it.")]
+Several processes, on any machines, share an ingest with --shard. Each does its part, in any order or at once, as often as \
+you like; the one that finds all parts done completes it.")]
 pub(crate) struct Arguments {
     /// The experiment to make or to append to: a folder or a URI
     #[arg(required_unless_present = "plan")]
@@ -46,7 +47,7 @@ pub(crate) struct Arguments {
     /// folders of H5AD files, and quoted patterns
     #[arg(required_unless_present_any = ["abort", "in_list", "plan"], value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// A file that lists H5AD files, one a line, and values for columns of obs that are added
+    /// A file that lists inputs, one a line, and values for columns of obs that are added
     #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
     in_list: Option<PathBuf>,
     /// The measurement
@@ -56,10 +57,10 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "data")]
     layer: String,
     /// The column that an index of obs without a name becomes
-    #[arg(long, default_value = "obs_id")]
+    #[arg(long, value_name = "COLUMN", default_value = "obs_id")]
     obs_id_name: String,
     /// The column that an index of var without a name becomes
-    #[arg(long, default_value = "var_id")]
+    #[arg(long, value_name = "COLUMN", default_value = "var_id")]
     var_id_name: String,
     /// What becomes of cells whose ids another file, or the experiment, has too
     #[arg(long, value_enum, value_name = "POLICY", default_value = "error")]
@@ -68,7 +69,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "POLICY", default_value = "add")]
     new_genes: NewGenes,
     /// Take the raw counts in the place of X
-    #[arg(long)]
+    #[arg(long, conflicts_with = "keep_layer")]
     use_raw: bool,
     /// Take this layer; any number of times [default: all]
     #[arg(long, value_name = "NAME")]
@@ -97,11 +98,11 @@ pub(crate) struct Arguments {
     /// Use so many threads [default: all]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
-    /// Take so much memory at the most, as 256MiB or 2GiB
+    /// About how much memory to take, as 256MiB or 2GiB; 256MiB at the least
     #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = memory)]
     memory: u64,
     /// Put what does not fit into memory here [default: the experiment's temporary folder]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "FOLDER")]
     tmpdir: Option<PathBuf>,
     /// Do one of N parts of the work: `I/N`; `auto` takes both from Slurm or AWS Batch, `auto/N` the part
     #[arg(long, value_name = "I/N")]

@@ -14,7 +14,7 @@ use crate::output::{Output, bytes};
   vacuole log atlas
   vacuole log atlas/obs --json
 
-Any of the times can be given to --at of show, query and export. What vacuum has removed is not listed any more.")]
+Any of the times can be given to --at of every command that has it. What vacuum has removed is not listed any more.")]
 pub(crate) struct Arguments {
     /// An experiment, or any SOMA object in one
     uri: String,

@@ -8,7 +8,7 @@ use super::slice::{Destination, SliceArguments};
 use super::table::{self, Place};
 use super::{filter_notes, source};
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, counted};
 
 /// Write the cells and genes that filters find as a file, or show cells or genes as a table
 #[derive(Debug, clap::Args)]
@@ -22,9 +22,10 @@ use crate::output::Output;
   vacuole query atlas --obs \"tissue == 'lung'\" -o lung.mtx
   vacuole query atlas --table var -o - | head
 
-The ending of OUT says what is written: a slice as .h5ad, as .zarr, a Zarr store, or as .mtx, a folder of three files; a table of cells, or with --table var of genes, as .csv, .tsv,
-.jsonl, .arrow (or .feather) or .parquet (or .pq). With -o - the table goes to stdout, as CSV unless --format says otherwise;
-without -o some rows of it are shown, or with --json all as JSON lines.
+The ending of OUT says what is written: a slice as .h5ad, as .zarr, a Zarr store, or as .mtx, a folder of three files; a \
+table of cells, or with --table var of genes, as .csv, .tsv, .jsonl, .arrow (or .feather) or .parquet (or .pq). With -o - \
+the table goes to stdout, as CSV unless --format says otherwise; without -o some rows of it are shown, or with --json all \
+as JSON lines.
 
 Of an H5AD file only what is asked for is read; the slice has everything that AnnData would give it.
 
@@ -36,7 +37,7 @@ A filter is a condition on columns, as tiledbsoma's:
                 contains(name, 'T cell')   matches(name, '^CD[48]')
   joined by     and, or, not, parentheses
   odd names     `odd name`   attr(\"odd name\")
-A comparison with a null is never true. Where a value is no category of the column, or nothing is found, a note on stderr
+A comparison with a null is never true. Where a value is no category of the column, or nothing is found, a note on stderr \
 says so.")]
 pub(crate) struct Arguments {
     /// The experiment, a folder or a URI; or an H5AD file
@@ -114,7 +115,8 @@ fn to_table(arguments: &Arguments, place: &Place<'_>, output: &Output) -> Result
         (table::run(&source, arguments.slice.at, options, place, output)?, &arguments.output)
     {
         output.result(&summary, || {
-            format!("{}: {} rows, {} columns", name.display(), summary.rows, summary.columns)
+            let columns = counted(summary.columns as u64, "column");
+            format!("{}: {}, {columns}", name.display(), counted(summary.rows, "row"))
         });
     }
     Ok(())

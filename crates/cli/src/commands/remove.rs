@@ -13,7 +13,7 @@ use crate::output::{Output, bytes};
   vacuole remove s3://lab/atlas ms/ATAC --dry-run
   vacuole remove atlas ms/RNA/obsm/X_tsne --delete
 
-The stored files stay, so that what was there before can still be read with --at. With --delete they go too, which
+The stored files stay, so that what was there before can still be read with --at. With --delete they go too, which \
 nothing brings back; the same command with --delete also does so later.")]
 pub(crate) struct Arguments {
     /// An experiment, or any collection in one

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use vacuole_soma::repair::{RepairOptions, repair, store_to_repair};
 
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, counted};
 
 /// Repair what can be repaired without guessing, and say what cannot
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ use crate::output::Output;
   vacuole repair atlas
   vacuole repair s3://lab/atlas --older-than 2h --json
 
-Readers may go on meanwhile. Interrupted, or killed, the same command goes on. Exits with 6 where something is
+Readers may go on meanwhile. Interrupted, or killed, the same command goes on. Exits with 6 where something is \
 wrong that it could not repair; `vacuole verify` tells what is not checksummed.")]
 pub(crate) struct Arguments {
     /// An experiment, or any SOMA object in one
@@ -55,7 +55,10 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     });
     match report.left.len() {
         0 => Ok(()),
-        left => Err(CliError::corrupt(&arguments.uri, format!("{left} faults cannot be repaired"))),
+        left => {
+            let message = format!("{} cannot be repaired", counted(left as u64, "fault"));
+            Err(CliError::corrupt(&arguments.uri, message))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use vacuole_query::{Sample, SampleOptions, Source, Stratum, TableAxis, sample};
 use super::slice::{Destination, SliceArguments};
 use super::{experiment, filter_notes, source, table};
 use crate::error::CliError;
-use crate::output::Output;
+use crate::output::{Output, counted};
 
 /// Draw cells without replacement: print their ids, or write them as a file
 #[derive(Debug, clap::Args)]
@@ -20,8 +20,8 @@ use crate::output::Output;
   vacuole sample atlas -n 100 --obs-columns obs_id,cell_type -o some.csv
   vacuole sample pbmc.h5ad -n 50 --json
 
-The same seed draws the same cells. With --stratify each value of the column has its share of the sample, by largest
-remainders. The cells are drawn from those that --obs, --obs-ids and the like find; they are written as `vacuole query`
+The same seed draws the same cells. With --stratify each value of the column has its share of the sample, by largest \
+remainders. The cells are drawn from those that --obs, --obs-ids and the like find; they are written as `vacuole query` \
 writes them, in the forms that it has.")]
 pub(crate) struct Arguments {
     /// The experiment, a folder or a URI; or an H5AD file
@@ -125,7 +125,7 @@ impl Arguments {
         let cells = format!("{}: {} of {} cells", name.display(), document.n, document.of);
         match (document.n_var, document.nnz, document.columns) {
             (Some(genes), Some(values), _) => format!("{cells} x {genes} genes, {values} values"),
-            (_, _, Some(columns)) => format!("{cells}, {columns} columns"),
+            (_, _, Some(columns)) => format!("{cells}, {}", counted(columns as u64, "column")),
             _ => cells,
         }
     }

@@ -30,7 +30,7 @@ const MOST_AS_JSON: u64 = 1_000_000;
   vacuole stats atlas --per layer
   vacuole stats pbmc.h5ad --layer counts --json
 
-n is how many values there are, zeros that are not stored among them, and nnz how many are not zero. Sums are of twice the
+n is how many values there are, zeros that are not stored among them, and nnz how many are not zero. Sums are of twice the \
 precision of f64; NaN and infinities go through as in numpy.")]
 pub(crate) struct Arguments {
     /// The experiment, a folder or a URI; or an H5AD file
@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_name = "OUT")]
     output: Option<PathBuf>,
     /// How many rows are shown where no file is written
-    #[arg(long, default_value_t = 20, conflicts_with = "output")]
+    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "output")]
     limit: usize,
     /// The column of obs that holds the ids [default: the one that the ingest made of them, else obs_id]
     #[arg(long, value_name = "COLUMN")]

@@ -7,7 +7,7 @@ use vacuole_query::{Source, Table, TableFormat, TableOptions, TableSummary};
 use super::{experiment, filter_notes};
 use crate::at::AtArgument;
 use crate::error::CliError;
-use crate::output::{Output, is_broken_pipe};
+use crate::output::{Output, counted, is_broken_pipe};
 use crate::table::{SHOWN, Shown};
 use crate::target::Target;
 
@@ -84,7 +84,7 @@ fn show(shown: &Table, output: &Output) -> Result<(), CliError> {
     if rows < found || left_out > 0 {
         output.message(&format!("{note}; all with -o FILE, or -o - on stdout"));
     } else {
-        output.message(&format!("{found} rows"));
+        output.message(&counted(found, "row"));
     }
     Ok(())
 }

@@ -17,9 +17,9 @@ use crate::output::Output;
   vacuole update atlas obs --drop old_leiden --drop note
   vacuole update atlas obs cell_types.csv --dry-run --json
 
-Each row of the table is found by its id, in any order; rows that the table does not have keep
-their values, and have none in new columns. Columns that the table does not have stay.
-Interrupted, the same command goes on.")]
+Each row of the table is found by its id, in any order; rows that the table does not have keep their values, and have none \
+in new columns. Columns that the table does not have stay. Interrupted, the same command goes on.")]
+#[command(group = clap::ArgGroup::new("changes").args(["table", "drop"]).required(true).multiple(true))]
 pub(crate) struct Arguments {
     /// The experiment, a folder or a URI
     experiment: String,
@@ -27,7 +27,6 @@ pub(crate) struct Arguments {
     #[arg(value_enum, value_name = "obs|var")]
     axis: Axis,
     /// The new values: .csv, .tsv, .parquet or .arrow, or the obs or var of an .h5ad
-    #[arg(required_unless_present = "drop")]
     table: Option<String>,
     /// The column of both by which rows are found [default: the ids, as obs_id; else soma_joinid]
     #[arg(long, value_name = "COLUMN", requires = "table")]

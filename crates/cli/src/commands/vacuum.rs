@@ -13,8 +13,8 @@ use crate::output::{Output, bytes};
   vacuole vacuum atlas --mode fragments
   vacuole vacuum atlas --dry-run --json
 
-Programs that have opened an array before it was consolidated, and still read it, fail. Interrupted, the
-same command goes on.")]
+Programs that have opened an array before it was consolidated, and still read it, fail. Interrupted, the same command \
+goes on.")]
 pub(crate) struct Arguments {
     /// An experiment, or any SOMA object in one
     uri: String,

@@ -3,7 +3,7 @@
 use vacuole_soma::verify_at;
 
 use crate::error::CliError;
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, counted};
 
 /// Read everything stored and check it; exits with 0 only when it is sound
 #[derive(Debug, clap::Args)]
@@ -11,9 +11,9 @@ use crate::output::{Output, bytes};
   vacuole verify atlas
   vacuole verify atlas --json
 
-Exits with 6 where something is altered or missing, and with 11 where all can be read but no
-checksum covers some of it, as of what tiledbsoma has written by itself. Notes tell what is legal and
-worth to know, as rows without values, and change nothing about that. Damage: `vacuole repair`.")]
+Exits with 6 where something is altered or missing, and with 11 where all can be read but no checksum covers some of it, \
+as of what tiledbsoma has written by itself. Notes tell what is legal and worth knowing, as rows without values, and \
+change nothing about that. Damage: `vacuole repair`.")]
 pub(crate) struct Arguments {
     /// An experiment, or any SOMA object in one
     uri: String,
@@ -30,10 +30,10 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
     let shown = store.display("");
     output.result(&report, || {
         let found = format!(
-            "{} objects, {} of data, {} files compared with their digests",
-            report.objects,
+            "{}, {} of data, {} compared with their digests",
+            counted(report.objects, "object"),
             bytes(report.bytes),
-            report.files
+            counted(report.files, "file")
         );
         let faults = report.faults.iter().map(ToString::to_string);
         let notes = report.notes.iter().map(|note| format!("note: {note}"));
@@ -42,23 +42,26 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         let verdict = match (report.faults.len() as u64 + report.more_faults, unchecked.len()) {
             (0, 0) => format!("{shown}: sound: {found}"),
             (0, some) => {
-                format!("{shown}: no fault found, but {some} objects are not checksummed: {found}")
+                format!("{shown}: no fault found, but {}: {found}", unchecked_objects(some))
             }
-            (faults, _) => format!("{shown}: {faults} faults: {found}"),
+            (faults, _) => format!("{shown}: {}: {found}", counted(faults, "fault")),
         };
         let lines = faults.chain(notes).chain(unchecked).chain(std::iter::once(verdict));
         lines.collect::<Vec<_>>().join("\n")
     });
     if !report.faults.is_empty() {
         let count = report.faults.len() as u64 + report.more_faults;
-        return Err(CliError::corrupt(shown, format!("{count} faults")));
+        return Err(CliError::corrupt(shown, counted(count, "fault")));
     }
     if !report.not_checksummed.is_empty() {
         let count = report.not_checksummed.len();
-        return Err(CliError::not_checksummed(
-            shown,
-            format!("{count} objects are not checksummed"),
-        ));
+        return Err(CliError::not_checksummed(shown, unchecked_objects(count)));
     }
     Ok(())
+}
+
+/// That so many objects are not checksummed.
+fn unchecked_objects(count: usize) -> String {
+    let are = if count == 1 { "is" } else { "are" };
+    format!("{} {are} not checksummed", counted(count as u64, "object"))
 }

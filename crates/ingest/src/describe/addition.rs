@@ -214,8 +214,9 @@ impl Adding<'_> {
             let is_twice = members.iter().any(|member| member.name.as_ref() == Some(&name));
             if is_twice || self.base.array(&path).is_some() || self.base.has_group(&path) {
                 let what = if is_twice { "is to be added twice" } else { "is there already" };
+                let from = text.strip_suffix(&format!("={name}")).unwrap_or(text);
                 let message = format!(
-                    "'{name}' {what} in {part} of {measurement}; give it another name, as {text}=NAME, or remove or rename \
+                    "'{name}' {what} in {part} of {measurement}; give it another name, as {from}=NAME, or remove or rename \
                      the one that is there"
                 );
                 return Err(Error::Conflict { object: self.base.display(), message });

@@ -54,7 +54,7 @@ pub struct RepairReport {
     pub repaired: Vec<Repaired>,
     /// What is wrong after that, each with what to do.
     pub left: Vec<Finding>,
-    /// What is legal, and worth to know, after that.
+    /// What is legal, and worth knowing, after that.
     pub notes: Vec<Finding>,
 }
 

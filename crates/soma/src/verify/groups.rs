@@ -43,8 +43,10 @@ pub(super) fn check(object: &Object, members: &[Member], report: &mut VerifyRepo
         }
         let shown = store.display(&path);
         if removed.contains(&folder) {
-            let remedy = "remove its folder, if nothing else refers to it";
-            let message = "is here, and was removed from its group: no reader sees it";
+            let remedy =
+                "keep it for --at of earlier times, or delete it by `vacuole remove --delete`";
+            let message =
+                "is here, and was removed from its group: only readers of an earlier time see it";
             report.notes.push(Finding::new(&*shown, message).remedy(remedy));
         } else {
             let remedy = "add it to the group, or remove its folder";

@@ -49,7 +49,7 @@ pub struct VerifyReport {
     /// How many more faults there are, where they are too many to be told.
     #[serde(skip_serializing_if = "is_zero")]
     pub more_faults: u64,
-    /// What is legal, and worth to know: rows without values, fragments that were never committed.
+    /// What is legal, and worth knowing: rows without values, fragments that were never committed.
     pub notes: Vec<Finding>,
     /// Objects of which some files are covered by no checksum: an altered byte can go unnoticed.
     pub not_checksummed: Vec<String>,

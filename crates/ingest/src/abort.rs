@@ -1,11 +1,15 @@
 //! Giving up an ingest that is not finished.
 
+use std::sync::Arc;
+
 use vacuole_soma::anndata_record::AnnDataRecord;
 use vacuole_soma::create::{commit_path, deciding_files};
-use vacuole_soma::{opening, private};
+use vacuole_soma::layout::dimension_name;
+use vacuole_soma::{Array, delete, opening, private};
 use vacuole_store::{PRIVATE_FOLDER, Store, Uri, join};
 use vacuole_tiledb::TimestampedName;
 
+use crate::describe::{Base, Stored};
 use crate::destination::remove_unfinished;
 use crate::error::{Error, Result};
 use crate::options::{Progress, Silent};
@@ -28,16 +32,17 @@ pub fn abort(destination: &str) -> Result<bool> {
             message: "the ingest is complete; there is nothing to abort".to_owned(),
         });
     }
-    give_up(&*store, &plan, &Silent)?;
+    give_up(&store, &plan, &Silent)?;
     Ok(true)
 }
 
 /// Removes everything that an ingest has written that is not committed.
-pub(crate) fn give_up(store: &dyn Store, plan: &Plan, progress: &dyn Progress) -> Result<()> {
-    remove_unfinished(store, plan, progress)?;
+pub(crate) fn give_up(store: &Arc<dyn Store>, plan: &Plan, progress: &dyn Progress) -> Result<()> {
+    remove_unfinished(&**store, plan, progress)?;
     if let Some(base) = &plan.base {
-        give_up_append(store, plan, base)?;
-        return plan.forget(store);
+        take_back_joined(store, plan, base)?;
+        give_up_append(&**store, plan, base)?;
+        return plan.forget(&**store);
     }
     // Readers that look below the root see nothing of an array without its schema.
     for folder in ["ms", "obs", "__group", "__meta"] {
@@ -45,6 +50,34 @@ pub(crate) fn give_up(store: &dyn Store, plan: &Plan, progress: &dyn Progress) -
     }
     store.remove("__tiledb_group.tdb")?;
     Ok(store.remove_folder(PRIVATE_FOLDER)?)
+}
+
+/// Deletes what another program has joined with other cells: those stay where the files of the ingest go.
+fn take_back_joined(store: &Arc<dyn Store>, plan: &Plan, base: &PlannedBase) -> Result<()> {
+    let stamp = plan.stamp();
+    let holds = |name: &TimestampedName| {
+        (name.start..=name.end).contains(&plan.at) && !name.uuid.contains(&plan.uuid)
+    };
+    let mut next = None;
+    for path in plan.array_paths().filter(|path| base.arrays.contains_key(*path)) {
+        let array = Array::open(Arc::clone(store), path, u64::MAX)?;
+        // Rows of `obs` and `var` that are not committed, and committed ones of genes that nobody measured, do no harm.
+        let of_cells = array.schema().dimensions.first();
+        if of_cells.is_none_or(|first| first.name != dimension_name(0))
+            || !array.fragment_names().any(holds)
+        {
+            continue;
+        }
+        let from = match next {
+            Some(from) => from,
+            None => {
+                let before = Base::open(store, plan.at.saturating_sub(1))?;
+                *next.insert(before.array("obs").map_or(0, Stored::next_id))
+            }
+        };
+        delete::take_back(store, path, from, &stamp)?;
+    }
+    Ok(())
 }
 
 /// Takes an append back, whose cells nobody sees before `obs` has them.

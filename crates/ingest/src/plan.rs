@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vacuole_soma::create::{WriteStamp, commit_path, members_path};
-use vacuole_soma::private;
+use vacuole_soma::layout::JOIN_ID;
+use vacuole_soma::{Array, Period, SparseReadOptions, private};
 use vacuole_store::Store;
 
 use crate::describe::{ArrayNode, Base, Contents, Description, Node, Part};
@@ -214,7 +215,21 @@ impl Plan {
             Some(group) => members_path(group, &self.stamp()),
             None => commit_path(&base.obs, &self.stamp()),
         };
-        Ok(store.size(&last)?.is_some())
+        if store.size(&last)?.is_some() || self.is_finished(&**store)? {
+            return Ok(true);
+        }
+        match self.last_group() {
+            Some(_) => Ok(false),
+            None => self.has_rows(store, &base.obs),
+        }
+    }
+
+    /// Whether `obs` has rows of this ingest: its commit may have been joined with others since, and its fragments.
+    fn has_rows(&self, store: &Arc<dyn Store>, obs: &str) -> Result<bool> {
+        let period = Period { start: self.at, end: self.at };
+        let obs = Array::open(Arc::clone(store), obs, period)?;
+        let options = SparseReadOptions::columns(&[JOIN_ID]);
+        Ok(obs.read_sparse(&options)?.next().transpose()?.is_some())
     }
 
     /// Of an addition the collection whose members are written last.

@@ -156,7 +156,7 @@ fn attempt(
         && let Some(plan) = Plan::read(&*store)?
         && !plan.is_committed(&store)?
     {
-        give_up(&*store, &plan, progress)?;
+        give_up(&store, &plan, progress)?;
     }
     let exists = experiment_exists(&store)?;
     if options.addition.is_some() && !exists {

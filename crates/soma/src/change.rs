@@ -61,7 +61,7 @@ impl Changing {
 }
 
 /// Fails where an ingest is open: it would stop with an error after this change.
-fn refuse_open_ingest(store: &dyn Store) -> Result<()> {
+pub(crate) fn refuse_open_ingest(store: &dyn Store) -> Result<()> {
     let path = private::path(private::OPEN_PLAN);
     if store.size(&path)?.is_none() {
         return Ok(());

@@ -32,6 +32,7 @@ pub use self::vacuum::{RemovedFiles, VacuumReport, VacuumedArray, vacuum};
 
 use self::runs::Run;
 use crate::array::{Array, COMMIT_FOLDER, FRAGMENT_FOLDER, Fragment};
+use crate::change::refuse_open_ingest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fragment_writer::FragmentSink;
 use crate::object::{Object, own_members};
@@ -130,13 +131,18 @@ pub struct Options {
 /// duplicates, and fragments that hold deleted cells, are left as they are.
 ///
 /// # Errors
-/// Those of reading and writing; what was done before is complete, and the next call goes on.
+/// [`Conflict`](ErrorKind::Conflict) where an ingest into the experiment is not finished; those of reading and writing. What
+/// was done before is complete, and the next call goes on.
 pub fn consolidate(root: &Object, options: &Options) -> Result<Report> {
     let mut report = Report::default();
     let mut states = BTreeMap::new();
     let wants = |mode: Mode| options.modes.contains(&mode);
     let dry_run = options.dry_run;
     let joined = walk(root, &mut |object| {
+        if !dry_run {
+            // Cells of an append that is not committed would be joined with others, and could not be taken back.
+            refuse_open_ingest(&**root.store())?;
+        }
         let mut coming = Coming::new();
         if !object.is_group() && wants(Mode::Fragments) {
             let (array, state) = join_array(object, options)?.unzip();
@@ -167,6 +173,10 @@ pub fn consolidate(root: &Object, options: &Options) -> Result<Report> {
 /// As of [`consolidate`].
 pub fn after_ingest(store: &Arc<dyn Store>, memory: u64) -> Result<Report> {
     let root = Object::open(Arc::clone(store), "", u64::MAX)?;
+    if refuse_open_ingest(&**store).is_err() {
+        // The next ingest has begun; what is left to join is joined after it.
+        return Ok(Report::default());
+    }
     let modes = vec![Mode::Fragments];
     let options = Options { modes, memory, max_size: None, dry_run: false, only_small: true };
     let mut report = consolidate(&root, &options)?;

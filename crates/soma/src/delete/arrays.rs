@@ -108,6 +108,13 @@ fn take_member(
     }
 }
 
+/// An array whose first dimension are join ids of cells; `None` where it is another.
+pub(super) fn by_rows(object: &Object) -> Result<Option<Found>> {
+    let mut found = Vec::new();
+    take(&mut found, object, ROWS)?;
+    Ok(found.pop())
+}
+
 /// Takes an array in, if it has these fields; other objects are nobody's.
 fn take(found: &mut Vec<Found>, object: &Object, fields: &'static [&'static str]) -> Result<()> {
     let refused =

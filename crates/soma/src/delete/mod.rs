@@ -20,6 +20,7 @@ use self::arrays::Found;
 use self::journal::Journal;
 use crate::array::COMMIT_FOLDER;
 use crate::change::Changing;
+use crate::create::WriteStamp;
 use crate::error::{Error, ErrorKind, InObject, Result};
 use crate::object::{Object, SomaType};
 use crate::private::RecordingStore;
@@ -96,6 +97,23 @@ pub fn finish_begun(root: &Object) -> Result<bool> {
     }
     journal.close(&**store)?;
     Ok(begun)
+}
+
+/// Takes back cells from a join id on that were written at the time of `stamp` or before it, of an array whose first dimension
+/// are join ids; what was written later stays. For cells that an ingest has written and not committed, where another program
+/// has joined them with others.
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported) where nothing can be deleted of the array; those of reading and writing.
+pub fn take_back(store: &Arc<dyn Store>, array: &str, from: u64, stamp: &WriteStamp) -> Result<()> {
+    let object = Object::open(Arc::clone(store), array, u64::MAX)?;
+    let Some(found) = arrays::by_rows(&object)? else {
+        let message = "expected an array by join ids, of which cells can be deleted";
+        return Err(Error::new(ErrorKind::Unsupported, object.display(), message));
+    };
+    let fields: Vec<String> = found.fields.iter().map(|&field| field.to_owned()).collect();
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    put(&**store, &commit_file(array, stamp.at, &stamp.uuid), &fields, &[(from, i64::MAX)])
 }
 
 fn check_root(root: &Object) -> Result<()> {

@@ -6,7 +6,7 @@ use vacuole_store::{Store, join};
 use vacuole_tiledb::fragment::METADATA_FILE;
 use vacuole_tiledb::{TimestampedName, consolidated_commits};
 
-use super::{RepairReport, fragment_metadata};
+use super::{OpenIngest, RepairReport, fragment_metadata};
 use crate::array::{COMMIT_FOLDER, FRAGMENT_FOLDER};
 use crate::error::Result;
 use crate::private::{self, Digests, FileDigest};
@@ -16,7 +16,13 @@ use crate::{ErrorKind, opening};
 
 /// Puts back what is missing or altered of the files that digests are kept of, as far as there is another source of their
 /// bytes. Returns whether there was any: what a group names counts as missing only when the group itself is back.
-pub(super) fn put_back(store: &dyn Store, report: &mut RepairReport) -> Result<bool> {
+///
+/// The files of an ingest that is `open` are not put back: the last of them would commit what was never committed.
+pub(super) fn put_back(
+    store: &dyn Store,
+    open: &OpenIngest,
+    report: &mut RepairReport,
+) -> Result<bool> {
     let before = report.repaired.len();
     let folder = private::path(private::DIGESTS);
     let mut wrong = Digests::new();
@@ -24,6 +30,9 @@ pub(super) fn put_back(store: &dyn Store, report: &mut RepairReport) -> Result<b
     for entry in store.list(&folder)? {
         let object = join(&folder, &entry.name);
         let Some(uuid) = entry.name.strip_suffix(".json") else { continue };
+        if open.may_be(store, uuid)? {
+            continue;
+        }
         // One that cannot be read is told by the check that comes last.
         let Ok(digests) = private::decode::<Digests>(
             &store.display(&object),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use vacuole_store::{PRIVATE_FOLDER, Store};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Object, own_members};
 use crate::verify::{Finding, documents, verify};
 use crate::{private, summary};
@@ -64,6 +64,59 @@ impl RepairReport {
     }
 }
 
+/// The ingest that is not finished.
+#[derive(Debug)]
+enum OpenIngest {
+    None,
+    /// The one of this name.
+    One(String),
+    /// There is a plan, which cannot be read.
+    Unknown,
+}
+
+impl OpenIngest {
+    /// That of the experiment at the root of a store.
+    ///
+    /// # Errors
+    /// Those of requests: what cannot be reached may be there.
+    fn find(store: &dyn Store) -> Result<Self> {
+        match documents::open_ingest(store, "") {
+            Ok(None) => Ok(Self::None),
+            Ok(Some(uuid)) => Ok(Self::One(uuid)),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Corrupt | ErrorKind::Checksum | ErrorKind::Unsupported
+                ) =>
+            {
+                Ok(Self::Unknown)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an ingest of this name may be it: those that are finished have left their records.
+    fn may_be(&self, store: &dyn Store, uuid: &str) -> Result<bool> {
+        Ok(match self {
+            Self::None => false,
+            Self::One(open) => open == uuid,
+            Self::Unknown => {
+                let record = private::path(&format!("{}/{uuid}.json", private::INGESTS));
+                store.size(&record)?.is_none()
+            }
+        })
+    }
+
+    /// What the names of all that it has written have in them.
+    fn part_of_names(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::One(uuid) => Some(uuid),
+            Self::Unknown => Some(""),
+        }
+    }
+}
+
 /// Repairs the object at the root of a store, and all that is in it.
 ///
 /// # Errors
@@ -74,17 +127,17 @@ pub fn repair(store: &Arc<dyn Store>, options: &RepairOptions) -> Result<RepairR
         false => Arc::clone(store),
     };
     let mut report = RepairReport::default();
+    let open = OpenIngest::find(&*store)?;
     for _ in 0..DEEPEST {
-        if !digests::put_back(&*store, &mut report)? {
+        if !digests::put_back(&*store, &open, &mut report)? {
             break;
         }
     }
     let root = Object::open(Arc::clone(&store), "", u64::MAX)?;
-    let open_ingest = documents::open_ingest(&*store, "").unwrap_or_default();
     let mut work = arrays::Work {
         store: &*store,
         options,
-        open_ingest: open_ingest.as_deref(),
+        open_ingest: open.part_of_names(),
         report: &mut report,
     };
     walk(&root, &mut work)?;

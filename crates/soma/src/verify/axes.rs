@@ -14,6 +14,10 @@ use crate::layout::JOIN_ID;
 use crate::object::{Object, own_member};
 use crate::{Error, SparseReadOptions};
 
+/// What to do about what an ingest has left that is not finished.
+const OPEN: &str =
+    "run its command again to finish it, or `vacuole ingest --abort` to take it back";
+
 /// How many cells are read at a time.
 const AT_A_TIME: u64 = 1 << 18;
 
@@ -72,6 +76,7 @@ impl Axes {
         array: &Array,
         axis: Axis,
         coordinates: &[IdSet],
+        open_ingest: Option<&str>,
         report: &mut VerifyReport,
     ) {
         let (obs, var) = (("obs", &self.obs), ("var", &self.var));
@@ -111,6 +116,15 @@ impl Axes {
             let dimension = array.schema().dimensions.get(index).map(|d| d.name.clone());
             let (count, first) = set.missing_in(ids);
             if let Some(first) = first {
+                if let Some(uuid) = open_ingest
+                    && array.fragment_names().any(|fragment| fragment.uuid.contains(uuid))
+                {
+                    let message = format!(
+                        "{count} join ids that {name} has not have values, the first {first}: the ingest that is open has written them"
+                    );
+                    report.notes.push(Finding::new(array.display(), message).remedy(OPEN));
+                    continue;
+                }
                 let message = format!(
                     "expected values of the join ids of {name} only, found values of {count} others, the first {first}"
                 );

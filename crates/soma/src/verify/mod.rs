@@ -233,7 +233,8 @@ impl Walk {
         checked.faults.into_iter().for_each(|fault| self.report.fault(fault));
         self.report.notes.extend(checked.notes);
         if let Some(array) = array.filter(|_| sound) {
-            axes.check(&array, axis, &checked.coordinates, &mut self.report);
+            let open = self.open_ingest.as_deref();
+            axes.check(&array, axis, &checked.coordinates, open, &mut self.report);
         }
         checked.uncovered
     }

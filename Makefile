@@ -9,7 +9,7 @@ export VACUOLE_CACHE CARGO_TARGET_DIR
 help:
 	@echo 'make demo   build the program, ingest 700 real cells, query them'
 	@echo 'make test   lint, then the tests in Rust and in Python (against tiledbsoma)'
-	@echo 'make test-long  random arrays, 1,000 that TileDB writes and 2,000 that we write, and stores of all older releases of tiledbsoma (an hour)'
+	@echo 'make test-long  random arrays, 1,000 that TileDB writes, 2,000 that we write, 1,000 that are joined, and stores of all older releases of tiledbsoma (an hour)'
 	@echo 'make lint   cargo fmt and clippy'
 	@echo 'make bench-long  a million cells, which needs 8 GB of disk and some minutes'
 	@echo 'make bench  beside tiledbsoma, SLAF, s5cmd and rclone: time, memory, bytes, requests (ARGS=--quick: the small file only)'
@@ -43,7 +43,7 @@ test-long:
 	VACUOLE_TEST_ARRAYS=1000 VACUOLE_TEST_RELEASES=all \
 	VACUOLE_BIN="$(CARGO_TARGET_DIR)/debug/vacuole" \
 	VACUOLE_BIN_DIR="$(CARGO_TARGET_DIR)/debug" \
-	"$$python" -m pytest tests/python/test_odd_arrays.py tests/python/test_our_arrays.py tests/python/test_old_releases.py -q -n 2 --dist worksteal
+	"$$python" -m pytest tests/python/test_odd_arrays.py tests/python/test_our_arrays.py tests/python/test_consolidate_modes.py tests/python/test_old_releases.py -q -n 2 --dist worksteal
 
 bench:
 	cargo build --release -p vacuole --locked

@@ -51,7 +51,7 @@ QUESTIONS = {
     "cells": "1,000 random cells, to AnnData",
     "narrow": "3 genes of some cells of one tissue, to AnnData",
     "genes": "3 genes, to AnnData",
-    "scan_sum": "all values, summed (`vacuole stats`)",
+    "scan_sum": "all values, summed (`vacuole stats --per layer`)",
     "export": "everything, to H5AD (`vacuole export`)",
 }
 # Of these SLAF has something alike.
@@ -255,7 +255,7 @@ class Bench:
         out = self.folder / "answers"
         out.mkdir()
         ask = {
-            "scan_sum": lambda store: self.vacuole("stats", store, "-o", out / "vacuole.csv"),
+            "scan_sum": lambda store: self.vacuole("stats", store, "--per", "layer", "-o", out / "vacuole.csv"),
             "export": lambda store: self.vacuole("export", store, out / "vacuole.h5ad"),
         }
         for step, name in QUESTIONS.items():

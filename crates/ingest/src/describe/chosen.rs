@@ -32,6 +32,10 @@ impl Chosen {
                 let message = "expected raw counts, found none; ingest the file without --use-raw";
                 return Err(context.unfit("raw", message));
             };
+            if let Some(name) = options.keep_layers.iter().flatten().next() {
+                let message = "layers have other genes than raw, which takes the place of X; leave --use-raw or --keep-layer out";
+                return Err(context.unfit(&format!("layers/{name}"), message));
+            }
             let parts = [("layers", &layers), ("varm", &varm), ("varp", &varp)];
             for (part, elements) in parts {
                 left_out.extend(elements.iter().map(|(name, _)| format!("{part}/{name}")));

@@ -112,7 +112,10 @@ def values_differ(left, right) -> list[str]:
     return [line for line in differences(left, right, slices=2) if "/uns" not in line]
 
 
-def consolidate(store: Path) -> None:
+ALL = ["fragments", "commits", "fragment_meta", "array_meta"]
+
+
+def consolidate(store: Path, what: list[str] = ALL) -> None:
     # The default buffers are gigabytes, and filling them with zeros takes seconds.
     context = tiledbsoma.SOMATileDBContext(tiledb_config={"sm.consolidation.buffer_size": "1000000"})
     with tiledbsoma.open(str(store), context=context) as experiment:
@@ -121,7 +124,7 @@ def consolidate(store: Path) -> None:
         uris = [array.uri for array in arrays]
     for uri in uris:
         with tiledbsoma.open(uri, "w", context=context) as opened:
-            opened._handle.consolidate_and_vacuum(["fragments", "commits", "fragment_meta", "array_meta"])
+            opened._handle.consolidate_and_vacuum(what)
 
 
 @pytest.mark.parametrize("forms", ["csr csc dense"])

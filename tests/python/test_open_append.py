@@ -7,7 +7,7 @@ import shutil
 import pytest
 import tiledbsoma
 from soma_equal import differences
-from test_append import consolidate, ingest, sound
+from test_append import ALL, consolidate, ingest, sound
 from test_many import small
 
 
@@ -66,11 +66,12 @@ def test_it_is_left_alone(paths, vacuole, tmp_path):
     sound(vacuole, store)
 
 
+@pytest.mark.parametrize("what", [ALL, ["commits"]], ids=["all", "commits"])
 @pytest.mark.parametrize("by", ["--abort", "--replan"])
-def test_the_reference_joins_it_with_others(by, paths, vacuole, tmp_path):
+def test_the_reference_joins_it_with_others(by, what, paths, vacuole, tmp_path):
     """Taken back, its values are gone all the same: they are not those of the cells that get its join ids."""
     store = unfinished(vacuole, tmp_path / "store", *paths[:2])
-    consolidate(store)
+    consolidate(store, what)
     if by == "--abort":
         vacuole("ingest", store, by)
         assert cells(store) == 40
@@ -84,11 +85,12 @@ def test_the_reference_joins_it_with_others(by, paths, vacuole, tmp_path):
     assert counts(store) == counts(tmp_path / "whole")
 
 
-def test_the_reference_joins_what_is_committed(paths, vacuole, tmp_path):
+@pytest.mark.parametrize("what", [ALL, ["commits"]], ids=["all", "commits"])
+def test_the_reference_joins_what_is_committed(what, paths, vacuole, tmp_path):
     """An append whose commit is there is complete, wherever it is: there is nothing to take back."""
     store = unfinished(vacuole, tmp_path / "store", *paths[:2], committed=True)
     shutil.copytree(store, tmp_path / "before")
-    consolidate(store)
+    consolidate(store, what)
     done = vacuole.run("ingest", store, "--abort")
     assert done.returncode == 4 and "complete" in done.stderr, done.stderr
     assert cells(store) == 80

@@ -1,5 +1,6 @@
 //! Giving up an ingest that is not finished.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vacuole_soma::anndata_record::AnnDataRecord;
@@ -40,8 +41,7 @@ pub fn abort(destination: &str) -> Result<bool> {
 pub(crate) fn give_up(store: &Arc<dyn Store>, plan: &Plan, progress: &dyn Progress) -> Result<()> {
     remove_unfinished(&**store, plan, progress)?;
     if let Some(base) = &plan.base {
-        take_back_joined(store, plan, base)?;
-        give_up_append(&**store, plan, base)?;
+        give_up_append(store, plan, base)?;
         return plan.forget(&**store);
     }
     // Readers that look below the root see nothing of an array without its schema.
@@ -52,20 +52,28 @@ pub(crate) fn give_up(store: &Arc<dyn Store>, plan: &Plan, progress: &dyn Progre
     Ok(store.remove_folder(PRIVATE_FOLDER)?)
 }
 
-/// Deletes what another program has joined with other cells: those stay where the files of the ingest go.
-fn take_back_joined(store: &Arc<dyn Store>, plan: &Plan, base: &PlannedBase) -> Result<()> {
+/// Deletes what another program has joined, its cells with others or its commits: that stays where the files of the ingest
+/// go. Returns the names of its fragments that are still committed.
+fn take_back_joined(
+    store: &Arc<dyn Store>,
+    plan: &Plan,
+    base: &PlannedBase,
+) -> Result<BTreeSet<String>> {
     let stamp = plan.stamp();
-    let holds = |name: &TimestampedName| {
-        (name.start..=name.end).contains(&plan.at) && !name.uuid.contains(&plan.uuid)
-    };
+    let mut committed = BTreeSet::new();
     let mut next = None;
     for path in plan.array_paths().filter(|path| base.arrays.contains_key(*path)) {
         let array = Array::open(Arc::clone(store), path, u64::MAX)?;
-        // Rows of `obs` and `var` that are not committed, and committed ones of genes that nobody measured, do no harm.
+        let mut may_hold = false;
+        for name in array.fragment_names() {
+            may_hold |= (name.start..=name.end).contains(&plan.at);
+            if name.uuid.contains(&plan.uuid) {
+                committed.insert(name.to_string());
+            }
+        }
+        // Of `obs` there is none, and genes of `var` that nobody measured do no harm.
         let of_cells = array.schema().dimensions.first();
-        if of_cells.is_none_or(|first| first.name != dimension_name(0))
-            || !array.fragment_names().any(holds)
-        {
+        if !may_hold || of_cells.is_none_or(|first| first.name != dimension_name(0)) {
             continue;
         }
         let from = match next {
@@ -77,11 +85,11 @@ fn take_back_joined(store: &Arc<dyn Store>, plan: &Plan, base: &PlannedBase) -> 
         };
         delete::take_back(store, path, from, &stamp)?;
     }
-    Ok(())
+    Ok(committed)
 }
 
 /// Takes an append back, whose cells nobody sees before `obs` has them.
-fn give_up_append(store: &dyn Store, plan: &Plan, base: &PlannedBase) -> Result<()> {
+fn give_up_append(store: &Arc<dyn Store>, plan: &Plan, base: &PlannedBase) -> Result<()> {
     let stamp = plan.stamp();
     // New members first, so that no group names what is being removed.
     for group in &base.groups {
@@ -105,13 +113,17 @@ fn give_up_append(store: &dyn Store, plan: &Plan, base: &PlannedBase) -> Result<
     for group in &base.new_groups {
         store.remove_folder(group)?;
     }
+    let committed = take_back_joined(store, plan, base)?;
     for (position, unit) in plan.units.iter().enumerate() {
         let name = stamp.fragment_name(position).to_string();
+        if committed.contains(&name) {
+            continue;
+        }
         store.remove_folder(&join(&join(&unit.array, "__fragments"), &name))?;
     }
     for path in base.arrays.keys() {
         // What others have written since names the schema that was in force. A larger shape does no harm.
-        if base.foreign(path, &deciding_files(store, path)?, &plan.uuid).is_none() {
+        if base.foreign(path, &deciding_files(&**store, path)?, &plan.uuid).is_none() {
             let schema = stamp.structure_name().to_string();
             store.remove(&join(&join(path, "__schema"), &schema))?;
             let enumerations = join(path, "__schema/__enumerations");

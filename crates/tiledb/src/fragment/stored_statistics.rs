@@ -141,7 +141,7 @@ impl StoredStatistics {
     /// all is as it should be, or nothing is said.
     ///
     /// Minima and maxima of floats among which there is a NaN depend on the order of cells, and are not compared. Neither is
-    /// what is said of a dense tile that is filled in part.
+    /// what is said of a dense tile that is filled in part, or of texts in one.
     ///
     /// # Errors
     /// As of a dense fragment's region.
@@ -176,6 +176,10 @@ impl StoredStatistics {
                 "expected {} nulls, as its cells have, found {nulls} in the metadata",
                 found.null_count
             )));
+        }
+        // In dense arrays libtiledb takes the bytes of one text with the length of another (found with 2.30).
+        if kind.var && self.dense_region.is_some() {
+            return Ok(None);
         }
         // A tile of nulls has no values; what stands for them differs between releases.
         if found.null_count as usize == counted {

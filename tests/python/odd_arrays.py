@@ -545,7 +545,9 @@ def check(seed: int | str, binary: str, folder: Path) -> dict:
             times = case.times()
             for at in times:
                 problem = problem or differ(case, at, binary, folder)
-            if case.is_soma and not problem:
+            # libtiledb joins some dense arrays with a current domain to what it cannot read: those are damaged.
+            broken = any(said.startswith("tiledb-py at None") for said in case.said)
+            if case.is_soma and not problem and not broken:
                 problem = unsound(binary, case.uri) or changed_by_joining(case, times, binary)
         except (AssertionError, subprocess.TimeoutExpired) as error:
             problem = str(error)

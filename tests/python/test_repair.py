@@ -133,6 +133,8 @@ def uncommitted(store: Path, array: str, at: int, whole: bool) -> Path:
     shutil.copytree(fragment, copy)
     if not whole:
         (copy / "__fragment_metadata.tdb").unlink()
+    for path in [*copy.iterdir(), copy]:
+        os.utime(path, (at / 1000, at / 1000))
     return copy
 
 

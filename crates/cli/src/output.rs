@@ -81,7 +81,7 @@ impl Output {
     pub fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
         let line = match self.json {
             true => serde_json::to_string_pretty(value).unwrap_or_default(),
-            false => text(),
+            false => on_lines(&text()),
         };
         speak_for_the_command();
         self.print(&line);
@@ -201,4 +201,26 @@ pub fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
 /// A number of bytes as people read it.
 pub fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
+}
+/// Text with its control characters as escapes, but for ends of lines and tabs: names are anybody's, and a terminal obeys.
+fn on_lines(text: &str) -> String {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match obeyed(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_no_orders() {
+        assert_eq!(on_lines("a\u{1b}[31m\tb\nc\r\u{9b}"), "a\\u{1b}[31m\tb\nc\\r\\u{9b}");
+    }
 }

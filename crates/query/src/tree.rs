@@ -62,10 +62,11 @@ pub struct Node {
 pub fn tree(object: &Object) -> Result<Node> {
     let store = &**object.store();
     vacuole_soma::expect(store, &vacuole_soma::folders_below(store, object.path())?)?;
-    node(object, String::new(), &Summary::find(store))
+    node(object, String::new(), 0, &Summary::find(store))
 }
 
-fn node(object: &Object, name: String, summary: &Summary) -> Result<Node> {
+fn node(object: &Object, name: String, depth: usize, summary: &Summary) -> Result<Node> {
+    object.check_depth(depth)?;
     let soma_type = object.soma_type().to_string();
     let mut node = Node { name, soma_type, metadata: object.metadata_json(), ..Node::default() };
     if !object.is_group() {
@@ -74,7 +75,7 @@ fn node(object: &Object, name: String, summary: &Summary) -> Result<Node> {
     }
     for name in object.member_names()? {
         let member = object.expect_member(&name)?;
-        node.members.push(self::node(&member, name, summary)?);
+        node.members.push(self::node(&member, name, depth + 1, summary)?);
     }
     Ok(node)
 }

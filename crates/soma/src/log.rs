@@ -70,7 +70,7 @@ pub struct Event {
 /// Those of reading and listing, and for what cannot be decoded.
 pub fn log(object: &Object) -> Result<Vec<Event>> {
     let mut events = Vec::new();
-    walk(object, object.path(), &mut events)?;
+    walk(object, object.path(), 0, &mut events)?;
     events.sort_by(|a, b| {
         let key = |event: &Event| (event.at, event.until, event.object.clone(), event.change);
         key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
@@ -78,7 +78,8 @@ pub fn log(object: &Object) -> Result<Vec<Event>> {
     Ok(events)
 }
 
-fn walk(object: &Object, root: &str, events: &mut Vec<Event>) -> Result<()> {
+fn walk(object: &Object, root: &str, depth: usize, events: &mut Vec<Event>) -> Result<()> {
+    object.check_depth(depth)?;
     let store = &**object.store();
     let below = object.path().strip_prefix(root).unwrap_or(object.path());
     let mut log = Log { store, object: below.trim_start_matches('/'), events };
@@ -91,7 +92,7 @@ fn walk(object: &Object, root: &str, events: &mut Vec<Event>) -> Result<()> {
     log.members(object.path())?;
     for member in object.members()?.iter().filter(|member| member.relative) {
         if let Some(member) = object.member(member_name(member))? {
-            walk(&member, root, events)?;
+            walk(&member, root, depth + 1, events)?;
         }
     }
     Ok(())

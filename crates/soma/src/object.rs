@@ -62,6 +62,9 @@ pub enum SomaType {
     MultiscaleImage,
 }
 
+/// Groups in groups, down to here.
+pub(crate) const DEEPEST: usize = 64;
+
 impl SomaType {
     const ALL: [(Self, &'static str); 10] = [
         (Self::Experiment, "SOMAExperiment"),
@@ -223,7 +226,16 @@ impl Object {
             return Ok(None);
         };
         let opened = if member.relative {
-            let path = join(&self.path, member.uri.trim_end_matches('/'));
+            let folder = member.uri.trim_end_matches('/');
+            if folder.is_empty() {
+                // It would be the group itself, and in that again.
+                let message = format!(
+                    "expected the folder of the member '{name}', found '{}', which is the group itself; `vacuole remove` takes it out",
+                    member.uri
+                );
+                return Err(Error::corrupt(self.display(), message));
+            }
+            let path = join(&self.path, folder);
             Self::open(Arc::clone(&self.store), &path, self.period)
         } else {
             Self::open(vacuole_store::open_to_read(&Uri::parse(&member.uri)?)?, "", self.period)
@@ -245,6 +257,18 @@ impl Object {
                 Err(Error::not_found(self.display(), message))
             }
         }
+    }
+
+    /// Fails for what is too deep in groups: they can name one another.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) from a depth of 64 on.
+    pub fn check_depth(&self, depth: usize) -> Result<()> {
+        if depth <= DEEPEST {
+            return Ok(());
+        }
+        let message = format!("expected groups in groups down to {DEEPEST}, found more");
+        Err(Error::new(ErrorKind::Unsupported, self.display(), message))
     }
 
     /// Its array.

@@ -180,6 +180,10 @@ impl Store for RecordingStore {
         self.inner.list(folder)
     }
 
+    fn last_put(&self, folder: &str) -> vacuole_store::Result<Option<u64>> {
+        self.inner.last_put(folder)
+    }
+
     fn size(&self, path: &str) -> vacuole_store::Result<Option<u64>> {
         self.inner.size(path)
     }

@@ -147,6 +147,13 @@ pub trait Store: Debug + Send + Sync {
     /// Returns when everything put before survives a crash of the machine.
     fn flush(&self) -> Result<()>;
 
+    /// When the last of the objects directly in a folder was put, in milliseconds since 1970: a writer may be at work there.
+    /// `None` where there are none, or where the store does not tell.
+    fn last_put(&self, folder: &str) -> Result<Option<u64>> {
+        let _ = folder;
+        Ok(None)
+    }
+
     /// Whether each request takes a round trip, so that much should be asked for at once.
     fn is_far(&self) -> bool {
         false

@@ -173,6 +173,10 @@ impl Store for ListedStore {
         Ok(found)
     }
 
+    fn last_put(&self, folder: &str) -> Result<Option<u64>> {
+        self.inner.last_put(folder)
+    }
+
     fn size(&self, path: &str) -> Result<Option<u64>> {
         Ok(self.state(path)?.map(|state| state.size))
     }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use crate::abandoned;
 use crate::error::{Error, ErrorKind, Result};
@@ -193,6 +194,26 @@ impl Store for LocalStore {
         Ok(entries)
     }
 
+    /// The folder itself counts too: other programs make it before its first file.
+    fn last_put(&self, folder: &str) -> Result<Option<u64>> {
+        let path = self.path(folder)?;
+        let cannot = |e| io_error(&path, "cannot be inspected", e);
+        let missing = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+        let mut last = match fs::metadata(&path) {
+            Ok(metadata) => changed_at(&metadata),
+            Err(e) if missing(&e) => return Ok(None),
+            Err(e) => return Err(cannot(e)),
+        };
+        for item in fs::read_dir(&path).map_err(cannot)? {
+            match item.map_err(cannot)?.metadata() {
+                Ok(metadata) => last = last.max(changed_at(&metadata)),
+                Err(e) if missing(&e) => {}
+                Err(e) => return Err(cannot(e)),
+            }
+        }
+        Ok(last)
+    }
+
     fn size(&self, path: &str) -> Result<Option<u64>> {
         let path = self.path(path)?;
         match fs::metadata(&path) {
@@ -319,6 +340,12 @@ impl Store for LocalStore {
         sync_all(&taken.iter().map(PathBuf::as_path).collect::<Vec<_>>(), &sync)?;
         sync_all(&folders, &sync)
     }
+}
+
+/// When a file was written last, in milliseconds since 1970, where the file system says so.
+fn changed_at(metadata: &fs::Metadata) -> Option<u64> {
+    let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
 }
 
 /// Syncs paths on a few threads: what takes time is waiting for the disk.

@@ -1,5 +1,7 @@
 //! What is committed in an array, read while others may write and vacuum it.
 
+use std::collections::BTreeMap;
+
 use vacuole_store::{Store, join};
 use vacuole_tiledb::{Commits, Period};
 
@@ -8,6 +10,9 @@ use crate::error::{Error, ErrorKind, InObject, Result};
 
 /// How often a folder is listed again that has changed since.
 const LISTED_AGAIN: usize = 100;
+
+/// Contents of files, by name.
+pub(crate) type Contents = BTreeMap<String, Vec<u8>>;
 
 /// Reads what is committed at time `at`, as a whole.
 pub(crate) fn read_commits(store: &dyn Store, path: &str, at: u64) -> Result<Commits> {
@@ -21,6 +26,21 @@ pub(super) fn read_commits_of(
     period: Period,
     sparse: bool,
 ) -> Result<Commits> {
+    let folder = join(path, COMMIT_FOLDER);
+    let (names, contents) = read_files(store, path)?;
+    let names = names.iter().map(String::as_str);
+    let commits = match sparse {
+        true => Commits::resolve_sparse(names, &contents, period),
+        false => Commits::resolve(names, &contents, period),
+    };
+    commits.in_object(store.display(&folder))
+}
+
+/// The names of the files of commits, and the contents of those of which they are needed.
+///
+/// # Errors
+/// [`Conflict`](ErrorKind::Conflict) where the names never stand still; those of listing and reading.
+pub(crate) fn read_files(store: &dyn Store, path: &str) -> Result<(Vec<String>, Contents)> {
     let folder = join(path, COMMIT_FOLDER);
     let list = || -> Result<Vec<String>> {
         Ok(store.list(&folder)?.into_iter().map(|entry| entry.name).collect())
@@ -40,12 +60,7 @@ pub(super) fn read_commits_of(
     let needed = || names.iter().filter(|name| vacuole_tiledb::needs_contents(name));
     let objects: Vec<String> = needed().map(|name| join(&folder, name)).collect();
     let contents = needed().cloned().zip(store.read_all(&objects)?).collect();
-    let names = names.iter().map(String::as_str);
-    let commits = match sparse {
-        true => Commits::resolve_sparse(names, &contents, period),
-        false => Commits::resolve(names, &contents, period),
-    };
-    commits.in_object(store.display(&folder))
+    Ok((names, contents))
 }
 
 /// The names that were there at one moment, or `None` where they never stand still.

@@ -34,8 +34,8 @@ pub use sparse::{SparseRead, SparseReadOptions};
 
 use crate::error::{Error, InObject, Result};
 use crate::{notices, private};
-pub(crate) use commits::read_commits;
 use commits::read_commits_of;
+pub(crate) use commits::{read_commits, read_files as read_commit_files};
 pub(crate) use fragment::{Fragment, RawCells};
 
 /// The folders of an array.

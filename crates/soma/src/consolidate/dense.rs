@@ -48,8 +48,8 @@ pub(super) fn region(array: &Array, run: &Run) -> Result<Vec<Range>> {
     Ok(region)
 }
 
-/// Hands the tiles of the joined fragment to `push`, in tile order. `memory` bounds the cells that are in memory, where a tile
-/// of each fragment is less.
+/// Hands the tiles of the joined fragment to `push`, in tile order. `memory` bounds the cells that are in memory, where a few
+/// tiles are less: one of the parts at a time is read, and of it what counts is kept.
 pub(super) fn merge(
     array: &Array,
     run: &Run,
@@ -59,7 +59,7 @@ pub(super) fn merge(
 ) -> Result<()> {
     let tiles = dense_tiles(&run.schema, region).in_object(array.display())?;
     let largest = run.fragments.iter().map(|fragment| fragment.largest_tile()).max().unwrap_or(0);
-    // One tile of a fragment at a time is read over the one that is written; tiles are rarely in all fragments.
+    // A tile of a part, what counts of all parts, the tile that they become, and that filtered.
     let at_once = memory / largest.saturating_mul(4).max(1);
     let at_once = at_once.clamp(1, rayon::current_num_threads() as u64);
     for start in (0..tiles).step_by(at_once as usize) {
@@ -120,22 +120,38 @@ fn join_attribute(
             .then(|| (0..cells as u64).map(|cell| cell * wanted.fill.len() as u64).collect()),
         validity: wanted.nullable.then(|| vec![u8::from(wanted.fill_valid); cells]),
     };
-    let mut read: Vec<Option<RawCells>> = Vec::with_capacity(parts.len());
-    for (fragment, tile) in parts {
-        read.push(match fragment.schema.attribute(&wanted.name) {
-            Some((index, _)) => Some(fragment.read_cells(store, Field::Attribute(index), *tile)?),
-            None => None,
-        });
+    // A run of cells of one owner, and the part that it is; 0 is nobody.
+    let runs = || {
+        let mut at = 0;
+        owners.chunk_by(|a, b| a == b).map(move |same| {
+            let cells = at..at + same.len();
+            at = cells.end;
+            (same.first().map_or(0, |owner| *owner as usize), cells)
+        })
+    };
+    let new = || Column::new(wanted.is_var(), wanted.nullable, wanted.cell_size());
+    // Of each part only the cells that count are kept, so that all parts together take no more than a tile.
+    let mut owned: Vec<Option<(RawCells, usize)>> = Vec::with_capacity(parts.len());
+    for (part, (fragment, tile)) in (1..).zip(parts) {
+        let Some((index, _)) = fragment.schema.attribute(&wanted.name) else {
+            owned.push(None);
+            continue;
+        };
+        let raw = fragment.read_cells(store, Field::Attribute(index), *tile)?;
+        let mut kept = new();
+        runs().filter(|(owner, _)| *owner == part).for_each(|(_, cells)| kept.append(&raw, cells));
+        owned.push(Some((kept.into_raw(), 0)));
     }
-    let mut column = Column::new(wanted.is_var(), wanted.nullable, wanted.cell_size());
-    let mut at = 0;
-    for same in owners.chunk_by(|a, b| a == b) {
-        let cells = at..at + same.len();
-        at = cells.end;
-        let part = same.first().and_then(|owner| (*owner as usize).checked_sub(1));
-        match part.and_then(|part| read.get(part)).and_then(Option::as_ref) {
-            Some(raw) => column.append(raw, cells),
-            None => column.append(&fill(same.len()), 0..same.len()),
+    let mut column = new();
+    for (owner, cells) in runs() {
+        let count = cells.len();
+        let part = owner.checked_sub(1).and_then(|part| owned.get_mut(part));
+        match part.and_then(Option::as_mut) {
+            Some((raw, next)) => {
+                column.append(raw, *next..*next + count);
+                *next += count;
+            }
+            None => column.append(&fill(count), 0..count),
         }
     }
     Ok(column)

@@ -11,6 +11,7 @@ mod commits;
 mod dense;
 mod footers;
 mod hilbert;
+mod lists;
 mod merge;
 mod metadata;
 mod order;
@@ -27,16 +28,20 @@ use std::sync::Arc;
 use serde::Serialize;
 use vacuole_store::{Store, join};
 use vacuole_tiledb::TimestampedName;
+use vacuole_tiledb::schema::ArraySchema;
 
+pub(crate) use self::lists::{List, Standing, flaw};
 pub use self::vacuum::{RemovedFiles, VacuumReport, VacuumedArray, vacuum};
 
 use self::runs::Run;
+use crate::array::verify::is_whole;
 use crate::array::{Array, COMMIT_FOLDER, FRAGMENT_FOLDER, Fragment};
 use crate::change::refuse_open_ingest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fragment_writer::FragmentSink;
 use crate::object::{Object, own_members};
 use crate::summary;
+use crate::verify::arrays::{Committed, committed};
 
 /// More fragments than this are joined after an ingest, where they are small.
 const FEW: usize = 8;
@@ -197,9 +202,18 @@ fn is_small(cells: u64, capacity: u64) -> bool {
 
 /// Goes through an object and all that is in its folder.
 fn walk(object: &Object, each: &mut impl FnMut(&Object) -> Result<()>) -> Result<()> {
+    walk_from(object, 0, each)
+}
+
+fn walk_from(
+    object: &Object,
+    depth: usize,
+    each: &mut impl FnMut(&Object) -> Result<()>,
+) -> Result<()> {
+    object.check_depth(depth)?;
     each(object)?;
     match object.is_group() {
-        true => own_members(object)?.iter().try_for_each(|member| walk(member, each)),
+        true => own_members(object)?.iter().try_for_each(|m| walk_from(m, depth + 1, each)),
         false => Ok(()),
     }
 }
@@ -302,16 +316,35 @@ fn write(array: &Array, run: &Run, name: &TimestampedName, memory: u64) -> Resul
     };
     store.flush()?;
     if !array.is_sparse() && written_between(array, run, name)? {
-        store.remove_folder(&join(&join(array.path(), FRAGMENT_FOLDER), &name.to_string()))?;
+        // Another that joined the same may have committed it before.
+        let committed = committed(store, array.path(), array.is_sparse())?;
+        if !committed.all.contains(name) {
+            store.remove_folder(&join(&join(array.path(), FRAGMENT_FOLDER), &name.to_string()))?;
+        }
         let message = "cells were written meanwhile as of a time between those of others";
         return Err(Error::new(ErrorKind::Unsupported, array.display(), message));
     }
     store.put(&commit_file(array, name, "wrt"), &[])?;
     // A `.vac` that survives a crash where the commit does not would hide what there is.
     store.flush()?;
+    check_written(array, run, name)?;
     hide(array, name, run.fragments.iter().map(|fragment| &fragment.name))?;
     store.flush()?;
     made.iter().try_for_each(|name| parts::remove(array, name))
+}
+
+/// Fails where a fragment that has just been committed is not whole, and takes the commit back. Nothing is hidden yet.
+fn check_written(array: &Array, run: &Run, name: &TimestampedName) -> Result<()> {
+    let store = &**array.store();
+    let schemas = BTreeMap::from([(run.schema_name.clone(), Arc::clone(&run.schema))]);
+    let Some(flaw) = flaw(store, array.path(), name, &schemas)? else { return Ok(()) };
+    store.remove(&commit_file(array, name, "wrt"))?;
+    store.flush()?;
+    let message = format!(
+        "expected the fragment {name} as it was written, found that another program has removed of it ({flaw}); \
+         nothing is lost: run the command again"
+    );
+    Err(Error::new(ErrorKind::Conflict, array.display(), message))
 }
 
 fn write_dense(array: &Array, run: &Run, name: &TimestampedName, memory: u64) -> Result<()> {
@@ -343,27 +376,68 @@ fn hide<'a>(
 /// Hides what joined fragments stand for, where their writers were killed before that. Returns whether there were any.
 fn finish_hiding(array: &Array) -> Result<bool> {
     let mut any = false;
-    for joined in array.fragments().iter().filter(|fragment| runs::is_joined(&fragment.name)) {
-        let name = &joined.name;
-        let of = array.fragments().iter().filter(|other| {
-            let other = &other.name;
-            other != name && name.start <= other.start && other.end <= name.end
-        });
-        // All of that time, or after an ingest the small ones.
-        let all: Vec<&Arc<Fragment>> = of.collect();
-        let capacity = array.schema().capacity;
-        let small = all.iter().filter(|f| is_small(f.metadata.cells(), capacity)).copied();
-        for of in [small.collect(), all] {
-            let of: Vec<&TimestampedName> = of.iter().map(|fragment| &fragment.name).collect();
-            if of.len() > 1 && runs::digest(&of) == runs::digest_of(name) {
-                hide(array, name, of.into_iter())?;
-                any = true;
-                break;
-            }
+    for joined in array.fragments() {
+        let Some(of) = sources(&joined.name, array.fragments(), array.schema().capacity) else {
+            continue;
+        };
+        // Of one that is not whole, what it was joined of is all there is.
+        if is_whole(&**array.store(), joined).is_ok() {
+            hide(array, &joined.name, of.into_iter())?;
+            any = true;
         }
     }
     Ok(any)
 }
+
+/// The fragments that one of this name was joined of here, where all of them are among these. Tiles of the array have
+/// `capacity` cells.
+fn sources<'a>(
+    name: &TimestampedName,
+    fragments: &'a [Arc<Fragment>],
+    capacity: u64,
+) -> Option<Vec<&'a TimestampedName>> {
+    if !runs::is_joined(name) {
+        return None;
+    }
+    let within = |other: &TimestampedName| {
+        other != name && name.start <= other.start && other.end <= name.end
+    };
+    let all: Vec<&Arc<Fragment>> = fragments.iter().filter(|f| within(&f.name)).collect();
+    // All of that time, those of one schema, and of them after an ingest the small ones.
+    let schemas: BTreeSet<&str> =
+        all.iter().map(|fragment| fragment.metadata.footer.schema.as_str()).collect();
+    let of_schemas = schemas.into_iter().map(|schema| {
+        all.iter().filter(|f| f.metadata.footer.schema == schema).copied().collect::<Vec<_>>()
+    });
+    for all in std::iter::once(all.clone()).chain(of_schemas) {
+        let small = all.iter().filter(|f| is_small(f.metadata.cells(), capacity)).copied();
+        let small: Vec<&Arc<Fragment>> = small.collect();
+        if let Some(found) = those_of(name, &small).or_else(|| those_of(name, &all)) {
+            return Some(found);
+        }
+        // With a limit of size, those below it.
+        let mut by_size = all;
+        by_size.sort_by_key(|fragment| fragment.stored_bytes());
+        let mut fewer =
+            (2..by_size.len().min(MOST_TRIED)).filter_map(|n| those_of(name, by_size.get(..n)?));
+        if let Some(found) = fewer.next() {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// The names of these fragments, where they are those that the one of this name was joined of.
+fn those_of<'a>(
+    name: &TimestampedName,
+    of: &[&'a Arc<Fragment>],
+) -> Option<Vec<&'a TimestampedName>> {
+    let names: Vec<&TimestampedName> = of.iter().map(|fragment| &fragment.name).collect();
+    (names.len() > 1 && runs::digest(&names) == runs::digest_of(name)).then_some(names)
+}
+
+/// So many numbers of fragments are tried below a limit of size that is not known any more.
+const MOST_TRIED: usize = 256;
 
 /// Whether `name` is that of the fragment which this program joins of these.
 pub(crate) fn stands_for(name: &TimestampedName, fragments: &[TimestampedName]) -> bool {
@@ -371,12 +445,41 @@ pub(crate) fn stands_for(name: &TimestampedName, fragments: &[TimestampedName]) 
     runs::is_joined(name) && runs::digest(&fragments) == runs::digest_of(name)
 }
 
-/// Whether a fragment that nothing commits was being joined here, of `visible` ones that are still there.
-pub(crate) fn is_spare(name: &TimestampedName, visible: &BTreeSet<TimestampedName>) -> bool {
-    let is_source = |other: &TimestampedName| {
-        name.start <= other.start && other.end <= name.end && !runs::is_joined(other)
+/// Whether a fragment that nothing commits was being joined here, of committed ones all of which are there: it holds nothing
+/// that they do not.
+///
+/// # Errors
+/// Where the store cannot be read.
+pub(crate) fn is_spare(
+    store: &dyn Store,
+    path: &str,
+    name: &TimestampedName,
+    commits: &Committed,
+    schemas: &BTreeMap<String, Arc<ArraySchema>>,
+) -> Result<bool> {
+    if parts::is_part(name) {
+        return Ok(true);
+    }
+    // The schema in force is the last by name.
+    let Some(capacity) = schemas.values().next_back().map(|schema| schema.capacity) else {
+        return Ok(false);
     };
-    parts::is_part(name) || (runs::is_joined(name) && visible.iter().any(is_source))
+    if !runs::is_joined(name) {
+        return Ok(false);
+    }
+    for names in [&commits.visible, &commits.all] {
+        let mut there = Vec::new();
+        for other in names.iter().filter(|n| name.start <= n.start && n.end <= name.end) {
+            if flaw(store, path, other, schemas)?.is_none() {
+                let other = std::slice::from_ref(other);
+                there.extend(Fragment::open_all(store, path, other, schemas)?);
+            }
+        }
+        if sources(name, &there, capacity).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn commit_file(array: &Array, name: &TimestampedName, suffix: &str) -> String {

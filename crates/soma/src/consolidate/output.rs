@@ -71,6 +71,11 @@ impl Column {
         }
     }
 
+    /// Its cells as those of a tile that was read.
+    pub(super) fn into_raw(self) -> RawCells {
+        RawCells { data: self.data, offsets: self.offsets, validity: self.validity }
+    }
+
     /// Removes the first cells.
     fn remove(&mut self, cells: usize) {
         match &mut self.offsets {

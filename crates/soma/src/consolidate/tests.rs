@@ -275,3 +275,56 @@ fn commits_of_many_are_those_of_one() {
         store.list(COMMIT_FOLDER).unwrap().into_iter().map(|entry| entry.name).collect();
     assert!(left.len() == 1 && left[0].ends_with(".con"), "{left:?}");
 }
+
+/// A repair can take what is being written for what a killed program has left.
+#[test]
+fn a_fragment_that_is_not_whole_hides_nothing() {
+    let write = |x: i64| (0..3).map(|y| ((x, y), 7)).collect::<Cells>();
+    let writes: Vec<_> = (0..3).map(|x| (10 + x as u64, write(x))).collect();
+    let store = array_of(&schema(5, 2), 5, &writes);
+    let expected = cells(&store);
+    let array = Array::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    let run = runs::find(&array, &options(1 << 20)).runs.remove(0);
+    let name = run.name();
+    parts::write(&array, &run, &name, 1 << 20).unwrap();
+    let commit = commit_file(&array, &name, "wrt");
+    store.put(&commit, &[]).unwrap();
+    check_written(&array, &run, &name).unwrap();
+    store.remove(&format!("{FRAGMENT_FOLDER}/{name}/d0.tdb")).unwrap();
+    let error = check_written(&array, &run, &name).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(store.size(&commit).unwrap(), None);
+    assert_eq!(cells(&store), expected);
+    // Nor does the next run hide anything for such a one, and it writes it anew.
+    store.put(&commit, &[]).unwrap();
+    let damaged = Array::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    assert!(!finish_hiding(&damaged).unwrap());
+}
+
+/// With a limit of size, what was joined is not all of its time.
+#[test]
+fn what_was_joined_is_found_again_below_a_limit_of_size() {
+    let write = |x: i64, cells: i64| (0..cells).map(|y| ((x, y), 7)).collect::<Cells>();
+    let writes =
+        [(10, write(0, 4)), (20, (2..30).flat_map(|x| write(x, 40)).collect()), (30, write(1, 4))];
+    let store = array_of(&schema(5, 2), 5, &writes);
+    let root = Object::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    let sizes = Array::open(Arc::clone(&store), "", u64::MAX).unwrap();
+    let most = 2 * sizes.fragments()[0].stored_bytes() + 100;
+    let limited = Options { max_size: Some(most), ..options(1 << 20) };
+    let joined = consolidate(&root, &limited).unwrap().arrays.remove(0).joined;
+    let (name, of) = joined.iter().next().unwrap();
+    assert_eq!(of.len(), 2);
+    let array = root.array().unwrap();
+    let name = TimestampedName::parse(name).unwrap();
+    store.remove(&commit_file(&array, &name, "wrt")).unwrap();
+    store.remove(&commit_file(&array, &name, "vac")).unwrap();
+    let schemas = BTreeMap::from([(array.schema_name().to_owned(), Arc::clone(array.schema()))]);
+    let spare = || {
+        let commits = committed(&*store, "", true).unwrap();
+        is_spare(&*store, "", &name, &commits, &schemas).unwrap()
+    };
+    assert!(spare());
+    store.remove(&format!("{FRAGMENT_FOLDER}/{}/a0.tdb", of[0])).unwrap();
+    assert!(!spare(), "one of them is not whole");
+}

@@ -2,7 +2,8 @@
 //!
 //! Each file `.vac` under `__commits` lists what its fragment stands for. A fragment is first made uncommitted (its line of
 //! a consolidated commits file ignored, its `.wrt` removed), and then its folder goes: killed anywhere in between, readers
-//! see what they saw, and the `.vac`, which goes last, lets the next run go on.
+//! see what they saw, and the `.vac`, which goes last, lets the next run go on. Nothing goes unless all files of what stands for
+//! it are there.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +11,12 @@ use serde::Serialize;
 use vacuole_store::{Store, join};
 use vacuole_tiledb::{FORMAT_VERSION, TimestampedName};
 
+use super::lists::List;
 use super::{Mode, commits, footers, metadata, walk};
-use crate::array::{COMMIT_FOLDER, FRAGMENT_FOLDER, read_commits};
+use crate::array::{COMMIT_FOLDER, FRAGMENT_FOLDER};
 use crate::error::{InObject, Result};
-use crate::object::{Object, listed};
+use crate::object::Object;
+use crate::verify::arrays::{committed, schemas};
 
 /// What was removed of an array, or would be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -95,36 +98,30 @@ pub fn vacuum(root: &Object, modes: &[Mode], dry_run: bool) -> Result<VacuumRepo
 
 fn vacuum_array(store: &dyn Store, path: &str, dry_run: bool) -> Result<Option<VacuumedArray>> {
     let folder = join(path, COMMIT_FOLDER);
-    let names: Vec<String> = store.list(&folder)?.into_iter().map(|entry| entry.name).collect();
-    let mut lists = Vec::new();
-    for file in names.iter().filter(|name| name.ends_with(".vac")) {
-        let stem = file.trim_end_matches(".vac");
-        let name = TimestampedName::parse(stem).in_object(store.display(&join(&folder, file)))?;
-        let text = store.read(&join(&folder, file))?;
-        lists.push((name, file.clone(), listed(&text)));
-    }
-    if lists.is_empty() {
+    // Whether the array is sparse makes no difference to what is committed now.
+    let mut commits = committed(store, path, true)?;
+    if commits.lists.is_empty() {
         return Ok(None);
     }
+    let names: Vec<String> = store.list(&folder)?.into_iter().map(|entry| entry.name).collect();
     // What was joined of joined ones comes after them, since it lists them.
-    lists.sort_by_key(|(name, ..)| (name.end - name.start, name.clone()));
+    commits.lists.sort_by_key(|list| (list.joined.end - list.joined.start, list.joined.clone()));
     let mut report =
         VacuumedArray { array: path.to_owned(), removed: Vec::new(), bytes: 0, left: Vec::new() };
-    let hidden: BTreeSet<&String> = lists.iter().flat_map(|(_, _, listed)| listed).collect();
-    let committed = read_commits(store, path, u64::MAX)?;
-    let mut seen: BTreeSet<String> = committed.fragments.iter().map(ToString::to_string).collect();
-    // Those that another list hides, and that are there: they stood for others before.
+    let schemas = schemas(store, path, &mut Vec::new());
+    let standing = commits.standing(store, path, &schemas);
     let stored = store.list(&join(path, FRAGMENT_FOLDER))?;
-    seen.extend(stored.iter().map(|entry| &entry.name).filter(|n| hidden.contains(n)).cloned());
     let consolidated = Consolidated::read(store, &folder, &names)?;
-    for (name, file, listed) in &lists {
+    for List { file, joined: name, of: listed } in &commits.lists {
         let present: Vec<&String> = listed
             .iter()
             .filter(|fragment| stored.iter().any(|entry| entry.name == **fragment))
             .collect();
-        if !present.is_empty() && !seen.contains(&name.to_string()) {
+        if !present.is_empty()
+            && let Some(reason) = standing.why_not(name)?
+        {
             // Without it, what is listed is all there is.
-            report.left.push(format!("{file}: the fragment that stands for others is not there"));
+            report.left.push(format!("{file}: {reason}"));
             continue;
         }
         for fragment in &present {

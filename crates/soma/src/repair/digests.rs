@@ -11,7 +11,7 @@ use crate::array::{COMMIT_FOLDER, FRAGMENT_FOLDER};
 use crate::error::Result;
 use crate::private::{self, Digests, FileDigest};
 use crate::verify::arrays::schemas;
-use crate::verify::documents::may_be_gone;
+use crate::verify::documents::{Gone, may_be_gone};
 use crate::{ErrorKind, opening};
 
 /// Puts back what is missing or altered of the files that digests are kept of, as far as there is another source of their
@@ -64,7 +64,11 @@ pub(super) fn put_back(
             None => made_again(store, path, expected)?,
         };
         let Some((bytes, what)) = found else { continue };
-        let gone = store.size(path)?.is_none() && may_be_gone(store, "", path).unwrap_or(false);
+        let of_same = ingests.values().find(|digests| digests.contains_key(path));
+        let gone = store.size(path)?.is_none()
+            && of_same.is_some_and(|digests| {
+                may_be_gone(store, "", path, digests).is_ok_and(|gone| gone != Gone::Lost)
+            });
         if !gone && names_what_is_there(store, path, &bytes)? {
             store.put(path, &bytes)?;
             report.add(store.display(path), what);

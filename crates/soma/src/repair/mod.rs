@@ -140,7 +140,7 @@ pub fn repair(store: &Arc<dyn Store>, options: &RepairOptions) -> Result<RepairR
         open_ingest: open.part_of_names(),
         report: &mut report,
     };
-    walk(&root, &mut work)?;
+    walk(&root, 0, &mut work)?;
     remove_temporary(&*store, &mut report)?;
     count_again(&store, &mut report)?;
     store.flush()?;
@@ -151,13 +151,17 @@ pub fn repair(store: &Arc<dyn Store>, options: &RepairOptions) -> Result<RepairR
     Ok(report)
 }
 
-fn walk(object: &Object, work: &mut arrays::Work<'_>) -> Result<()> {
+fn walk(object: &Object, depth: usize, work: &mut arrays::Work<'_>) -> Result<()> {
+    if object.check_depth(depth).is_err() {
+        // It is told by the check that comes last.
+        return Ok(());
+    }
     if !object.is_group() {
         return work.array(object.path());
     }
     // What cannot be opened is told by the check that comes last.
     let members = own_members(object).unwrap_or_default();
-    members.iter().try_for_each(|member| walk(member, work))
+    members.iter().try_for_each(|member| walk(member, depth + 1, work))
 }
 
 /// Removes what killed writers have left among the temporary files; those of others are locked.

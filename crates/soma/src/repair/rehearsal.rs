@@ -80,6 +80,10 @@ impl Store for Rehearsal {
         Ok(entries)
     }
 
+    fn last_put(&self, folder: &str) -> Result<Option<u64>> {
+        self.below.last_put(folder)
+    }
+
     fn size(&self, path: &str) -> Result<Option<u64>> {
         self.place(path).map_or(Ok(None), |store| store.size(path))
     }

@@ -7,16 +7,17 @@ use rayon::prelude::*;
 use vacuole_store::{Store, join};
 use vacuole_tiledb::fragment::{METADATA_FILE, footer_bytes};
 use vacuole_tiledb::schema::{ArraySchema, ArrayType, Enumeration};
-use vacuole_tiledb::{Commits, TimestampedName, generic_tile, needs_contents};
+use vacuole_tiledb::{Commits, TimestampedName, generic_tile};
 
 use super::finding::Finding;
 use super::id_set::IdSet;
 use super::small_files;
-use crate::array::verify::{Against, CheckedFragment, check_fragment, is_whole};
+use crate::array::verify::{Against, CheckedFragment, check_fragment};
 use crate::array::{
     Array, COMMIT_FOLDER, ENUMERATION_FOLDER, FRAGMENT_FOLDER, Fragment, SCHEMA_FOLDER, file_names,
+    read_commit_files,
 };
-use crate::consolidate;
+use crate::consolidate::{self, List, Standing};
 use crate::error::{InObject, Result};
 
 /// The folder of joined fragment metadata.
@@ -42,6 +43,20 @@ pub(crate) struct Committed {
     pub(crate) all: BTreeSet<TimestampedName>,
     /// Those that count.
     pub(crate) visible: BTreeSet<TimestampedName>,
+    /// What joined ones stand for.
+    pub(crate) lists: Vec<List>,
+}
+
+impl Committed {
+    /// Whether joined fragments can stand for others.
+    pub(crate) fn standing<'a>(
+        &'a self,
+        store: &'a dyn Store,
+        path: &'a str,
+        schemas: &'a BTreeMap<String, Arc<ArraySchema>>,
+    ) -> Standing<'a> {
+        Standing { store, path, committed: &self.all, lists: &self.lists, schemas }
+    }
 }
 
 /// Reads what is committed.
@@ -50,11 +65,7 @@ pub(crate) struct Committed {
 /// Those of reading, and for what cannot be decoded.
 pub(crate) fn committed(store: &dyn Store, path: &str, sparse: bool) -> Result<Committed> {
     let folder = join(path, COMMIT_FOLDER);
-    let names = file_names(store, &folder)?;
-    let mut contents = BTreeMap::new();
-    for name in names.iter().filter(|name| needs_contents(name)) {
-        contents.insert(name.clone(), store.read(&join(&folder, name))?);
-    }
+    let (names, mut contents) = read_commit_files(store, path)?;
     let resolve = |contents: &BTreeMap<String, Vec<u8>>| {
         let names = names.iter().map(String::as_str);
         let commits = match sparse {
@@ -64,9 +75,10 @@ pub(crate) fn committed(store: &dyn Store, path: &str, sparse: bool) -> Result<C
         commits.in_object(store.display(&folder))
     };
     let visible = resolve(&contents)?.fragments.into_iter().collect();
+    let lists = List::all(store, path, contents.iter())?;
     contents.retain(|name, _| !name.ends_with(".vac"));
     let all = resolve(&contents)?.fragments.into_iter().collect();
-    Ok(Committed { all, visible })
+    Ok(Committed { all, visible, lists })
 }
 
 /// A fragment's folder that nothing commits.
@@ -77,12 +89,14 @@ pub(crate) struct Uncommitted {
     pub(crate) whole: bool,
     /// Whether it was being joined of fragments that are still there.
     pub(crate) spare: bool,
+    /// Whether a joined fragment stands for it, so that a vacuum has taken its commit away.
+    pub(crate) replaced: bool,
 }
 
 /// The folders of fragments that nothing commits.
 ///
 /// # Errors
-/// Those of listing.
+/// Those of listing and reading.
 pub(crate) fn uncommitted(
     store: &dyn Store,
     path: &str,
@@ -90,18 +104,22 @@ pub(crate) fn uncommitted(
     schemas: &BTreeMap<String, Arc<ArraySchema>>,
 ) -> Result<Vec<Uncommitted>> {
     let known: BTreeSet<String> = committed.all.iter().map(ToString::to_string).collect();
+    let standing = committed.standing(store, path, schemas);
     let mut found = Vec::new();
     for entry in store.list(&join(path, FRAGMENT_FOLDER))? {
         if !entry.is_folder || known.contains(&entry.name) {
             continue;
         }
-        let whole = TimestampedName::parse(&entry.name).is_ok_and(|name| {
-            let opened = Fragment::open_all(store, path, &[name], schemas);
-            opened.is_ok_and(|opened| opened.iter().all(|f| is_whole(store, f).is_ok()))
-        });
-        let spare = TimestampedName::parse(&entry.name)
-            .is_ok_and(|name| consolidate::is_spare(&name, &committed.visible));
-        found.push(Uncommitted { name: entry.name, whole, spare });
+        let mut folder =
+            Uncommitted { name: entry.name, whole: false, spare: false, replaced: false };
+        if let Ok(name) = TimestampedName::parse(&folder.name) {
+            folder.whole = consolidate::flaw(store, path, &name, schemas)?.is_none();
+            folder.spare = consolidate::is_spare(store, path, &name, committed, schemas)?;
+            for list in committed.lists.iter().filter(|list| list.of.contains(&folder.name)) {
+                folder.replaced |= standing.why_not(&list.joined)?.is_none();
+            }
+        }
+        found.push(folder);
     }
     Ok(found)
 }
@@ -183,73 +201,79 @@ pub(crate) fn check_array(
     };
     let (present, missing): (Vec<_>, Vec<_>) =
         commits.all.iter().partition(|name| listed.contains(&name.to_string()));
-    for name in missing {
-        let finding = match commits.visible.contains(name) {
-            true => {
-                let message = "is committed, and its folder is not there: its cells are lost, and tiledbsoma does not \
-                               open the array";
-                let remedy = "put a copy of its folder back; or, to read without its cells, remove what commits it \
-                              in `__commits`";
-                Finding::new(&*shown, message).remedy(remedy)
-            }
-            false => {
-                let message = "a vacuum that was interrupted has left a commit of it";
-                let finding = Finding::new(&*shown, message);
-                finding.remedy("`vacuole vacuum` or `vacuole repair` removes it")
-            }
-        };
-        let finding = finding.fragment(name);
-        match commits.visible.contains(name) {
-            true => checked.faults.push(finding),
-            false => checked.notes.push(finding),
-        }
-    }
-    match uncommitted(store, path, &commits, &schemas) {
-        Ok(found) => {
-            found
-                .into_iter()
-                .for_each(|found| tell_uncommitted(&mut checked, &shown, found, open_ingest));
-        }
-        Err(error) => checked.faults.push(Finding::of(&*shown, &error)),
-    }
-    let against = Against { array, coordinates };
-    let opened: Vec<(&TimestampedName, Opened)> = present
-        .par_iter()
-        .map(|&name| {
-            let opened = Fragment::open_all(store, path, std::slice::from_ref(name), &schemas);
-            let checked = opened.and_then(|mut opened| {
-                let none =
-                    || crate::Error::corrupt(store.display(path), "the fragment is not there");
-                let fragment = opened.pop().ok_or_else(none)?;
-                let checked = check_fragment(store, path, &fragment, &against);
-                Ok((fragment, checked))
-            });
-            (name, checked)
+    let open = uncommitted(store, path, &commits, &schemas);
+    // Others may have written and vacuumed meanwhile.
+    let now = |checked: &mut CheckedArray| {
+        committed(store, path, sparse).unwrap_or_else(|error| {
+            checked.faults.push(Finding::of(&*shown, &error));
+            Committed::default()
         })
-        .collect();
-    for (name, found) in opened {
-        let (fragment, found) = match found {
-            Ok(found) => found,
-            Err(error) => {
-                checked.faults.push(Finding::of(&*shown, &error).fragment(name));
+    };
+    if !missing.is_empty() || open.as_ref().map_or(true, |found| !found.is_empty()) {
+        let now = now(&mut checked);
+        for name in missing.into_iter().filter(|name| now.all.contains(name)) {
+            tell_missing(&mut checked, &shown, name, commits.visible.contains(name));
+        }
+        match open {
+            Ok(mut found) => {
+                let names: BTreeSet<String> = now.all.iter().map(ToString::to_string).collect();
+                found.retain(|found| !names.contains(&found.name));
+                found
+                    .into_iter()
+                    .for_each(|found| tell_uncommitted(&mut checked, &shown, found, open_ingest));
+            }
+            Err(error) => checked.faults.push(Finding::of(&*shown, &error)),
+        }
+    }
+    tell_lists(&mut checked, (store, path), &commits, &listed);
+    let against = Against { array, coordinates };
+    // What was found in a fragment goes before others are read.
+    for names in present.chunks(rayon::current_num_threads().max(1)) {
+        let opened: Vec<(&TimestampedName, Opened)> = names
+            .par_iter()
+            .map(|&name| {
+                let opened = Fragment::open_all(store, path, std::slice::from_ref(name), &schemas);
+                let checked = opened.and_then(|mut opened| {
+                    let none =
+                        || crate::Error::corrupt(store.display(path), "the fragment is not there");
+                    let fragment = opened.pop().ok_or_else(none)?;
+                    let checked = check_fragment(store, path, &fragment, &against);
+                    Ok((fragment, checked))
+                });
+                (name, checked)
+            })
+            .collect();
+        let is_sound = |found: &Opened| found.as_ref().is_ok_and(|(_, f)| f.faults.is_empty());
+        let sound = opened.iter().all(|(_, found)| is_sound(found));
+        let later = (!sound).then(|| now(&mut checked));
+        for (name, found) in opened {
+            if !is_sound(&found) && later.as_ref().is_some_and(|later| !later.all.contains(name)) {
+                // Vacuumed while it was read.
                 continue;
             }
-        };
-        checked.bytes += found.bytes;
-        checked.faults.extend(found.faults);
-        let metadata = join(fragment.folder(), METADATA_FILE);
-        if !found.metadata_covered && !covered(&metadata) {
-            checked.uncovered.push(metadata);
-        }
-        if !fragment.is_checksummed() {
-            checked
-                .uncovered
-                .extend(data_files(&fragment).into_iter().filter(|file| !covered(file)));
-        }
-        if commits.visible.contains(name) {
-            checked.coordinates.resize_with(found.coordinates.len(), IdSet::default);
-            for (all, more) in checked.coordinates.iter_mut().zip(&found.coordinates) {
-                all.absorb(more);
+            let (fragment, found) = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    checked.faults.push(Finding::of(&*shown, &error).fragment(name));
+                    continue;
+                }
+            };
+            checked.bytes += found.bytes;
+            checked.faults.extend(found.faults);
+            let metadata = join(fragment.folder(), METADATA_FILE);
+            if !found.metadata_covered && !covered(&metadata) {
+                checked.uncovered.push(metadata);
+            }
+            if !fragment.is_checksummed() {
+                checked
+                    .uncovered
+                    .extend(data_files(&fragment).into_iter().filter(|file| !covered(file)));
+            }
+            if commits.visible.contains(name) {
+                checked.coordinates.resize_with(found.coordinates.len(), IdSet::default);
+                for (all, more) in checked.coordinates.iter_mut().zip(&found.coordinates) {
+                    all.absorb(more);
+                }
             }
         }
     }
@@ -269,6 +293,44 @@ pub(crate) fn check_array(
     checked
 }
 
+/// Tells of a fragment that is committed and not there, which readers would see or not.
+fn tell_missing(checked: &mut CheckedArray, shown: &str, name: &TimestampedName, visible: bool) {
+    if visible {
+        let message = "is committed, and its folder is not there: its cells are lost, and tiledbsoma does not open the array";
+        let remedy = "put a copy of its folder back; `vacuole repair` brings back what it was joined of, where that is \
+                      still there; or, to read without its cells, remove what commits it in `__commits`";
+        checked.faults.push(Finding::new(shown, message).remedy(remedy).fragment(name));
+    } else {
+        let message = "a vacuum that was interrupted has left a commit of it";
+        let remedy = "`vacuole vacuum` or `vacuole repair` removes it";
+        checked.notes.push(Finding::new(shown, message).remedy(remedy).fragment(name));
+    }
+}
+
+/// Tells of lists that hide fragments for one that no reader sees.
+fn tell_lists(
+    checked: &mut CheckedArray,
+    (store, path): (&dyn Store, &str),
+    commits: &Committed,
+    listed: &BTreeSet<String>,
+) {
+    for list in &commits.lists {
+        let name = list.joined.to_string();
+        let hidden = list.of.iter().filter(|name| listed.contains(*name)).count();
+        let others = commits.lists.iter().any(|l| l.joined != list.joined && l.of.contains(&name));
+        if hidden == 0 || others || commits.all.contains(&list.joined) {
+            continue;
+        }
+        let file = store.display(&join(&join(path, COMMIT_FOLDER), &list.file));
+        let message = format!(
+            "{file}: expected the fragment {name} to be committed, which stands for {hidden} others that this file hides, \
+             found that nothing commits it: no reader sees their cells"
+        );
+        let remedy = "`vacuole repair` commits it again where it is whole, and else brings back what it was joined of";
+        checked.faults.push(Finding::new(store.display(path), message).remedy(remedy));
+    }
+}
+
 fn tell_uncommitted(
     checked: &mut CheckedArray,
     shown: &str,
@@ -276,24 +338,32 @@ fn tell_uncommitted(
     open_ingest: Option<&str>,
 ) {
     let of_open = open_ingest.is_some_and(|uuid| found.name.contains(uuid));
-    let (message, remedy) = match (of_open, found.whole && !found.spare) {
-        (true, _) => (
+    let is_fault = found.whole && !found.spare && !found.replaced && !of_open;
+    let (message, remedy) = if of_open {
+        (
             "it belongs to the ingest that is open, and is not committed yet",
             "run the same ingest to go on, or `vacuole ingest EXPERIMENT --abort`",
-        ),
-        (false, false) => (
-            "it was never committed: whoever wrote it was stopped; no reader sees it",
-            "`vacuole repair` removes it",
-        ),
-        (false, true) => (
+        )
+    } else if found.replaced {
+        (
+            "a vacuum has left it, which goes on or was interrupted: another fragment stands for it",
+            "`vacuole vacuum` removes it",
+        )
+    } else if is_fault {
+        (
             "it is whole, and nothing commits it: whoever wrote it was stopped just before, or its commit is lost; no \
              reader sees its cells",
-            "if cells are missing, put its commit back (an empty file in `__commits` of its name and `.wrt`); \
-             `vacuole repair` removes the fragment",
-        ),
+            "if cells are missing, put its commit back (an empty file in `__commits` of its name and `.wrt`); if none \
+             are, `vacuole repair --drop-uncommitted` removes the fragment",
+        )
+    } else {
+        (
+            "it was never committed: whoever wrote it goes on or was stopped; no reader sees it",
+            "`vacuole repair` removes it a day after its last file was written",
+        )
     };
     let finding = Finding::new(shown, message).fragment(&found.name).remedy(remedy);
-    match found.whole && !found.spare && !of_open {
+    match is_fault {
         true => checked.faults.push(finding),
         false => checked.notes.push(finding),
     }

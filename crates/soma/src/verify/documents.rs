@@ -7,9 +7,12 @@ use vacuole_store::{Store, join};
 use vacuole_tiledb::TimestampedName;
 
 use super::VerifyReport;
+use super::arrays::committed;
 use super::finding::Finding;
 use crate::anndata_record;
-use crate::array::{Array, COMMIT_FOLDER, FRAGMENT_FOLDER, METADATA_FOLDER, read_commits};
+use crate::array::{
+    Array, COMMIT_FOLDER, FRAGMENT_FOLDER, METADATA_FOLDER, file_names, read_commits,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::members::was_removed;
 use crate::object::read_members;
@@ -180,9 +183,20 @@ fn compare(
             Err(error) => report.error(store.display(&path), error),
         }
     }
-    for path in missing {
-        if !is_open && !may_be_gone(store, root, path)? && !was_removed(store, root, path)? {
-            report.fault(Finding::new(store.display(&join(root, path)), "is missing"));
+    for path in missing.into_iter().filter(|_| !is_open) {
+        match may_be_gone(store, root, path, digests)? {
+            Gone::Rightly => {}
+            Gone::Deleted(fragment) => report.notes.push(deleted(store, root, path, &fragment)),
+            Gone::Lost | Gone::WithItsCommit if was_removed(store, root, path)? => {}
+            Gone::WithItsCommit => {
+                let message = "is missing, with its fragment and the commit of that: they are lost, or were deleted";
+                let remedy = "if nobody has deleted it (as by TileDB's `delete_fragments`), put a copy of the fragment and of its commit back";
+                report
+                    .fault(Finding::new(store.display(&join(root, path)), message).remedy(remedy));
+            }
+            Gone::Lost => {
+                report.fault(Finding::new(store.display(&join(root, path)), "is missing"));
+            }
         }
     }
     Ok(())
@@ -200,68 +214,137 @@ fn compare_file(store: &dyn Store, path: &str, expected: &FileDigest) -> Result<
     Err(Error::new(ErrorKind::Checksum, store.display(path), message))
 }
 
-/// Whether a file can have been removed by a vacuum: a fragment that is not committed any more, a consolidated
-/// commits file whose fragments are all gone or committed otherwise, metadata that newer files stand for. Or it went with its
-/// object, which was removed from its group.
-pub(crate) fn may_be_gone(store: &dyn Store, root: &str, path: &str) -> Result<bool> {
+/// What is known of a fragment that a program has deleted, cells and all.
+fn deleted(store: &dyn Store, root: &str, path: &str, fragment: &str) -> Finding {
+    let array = path.split_once(FRAGMENT_FOLDER).map_or("", |(array, _)| array);
+    let message = "was deleted with its cells, and nothing stands for it: files of commits say that it does not count any more";
+    Finding::new(store.display(&join(root, array.trim_end_matches('/'))), message)
+        .fragment(fragment)
+        .remedy("nothing, if that was meant (as by TileDB's `delete_fragments`); else take a copy")
+}
+
+/// What became of a file that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// Something stands for it, or it went with its object.
+    Rightly,
+    /// It was of this fragment, which was deleted.
+    Deleted(String),
+    /// All of its fragment is gone, and what committed it: it is lost, or was deleted, and commits were vacuumed since.
+    WithItsCommit,
+    /// Nobody says that it may be gone.
+    Lost,
+}
+
+/// Whether a file can have been removed by a vacuum: of a fragment that another stands for, a consolidated commits file
+/// whose fragments are gone or committed otherwise, metadata that newer files stand for. Or it went with its object, which was
+/// removed from its group. It is one of `digests`, which the same write has left.
+///
+/// # Errors
+/// Those of listing and reading.
+pub(crate) fn may_be_gone(
+    store: &dyn Store,
+    root: &str,
+    path: &str,
+    digests: &Digests,
+) -> Result<Gone> {
     let split = |folder: &str| path.split_once(&format!("{folder}/"));
     let (object, _) = path.split_once("/__").unwrap_or(("", path));
+    let rightly = |is: bool| if is { Gone::Rightly } else { Gone::Lost };
     if !path.starts_with("__") && !is_member(store, root, object)? {
-        return Ok(true);
+        return Ok(Gone::Rightly);
     }
     if let Some((array, rest)) = split(FRAGMENT_FOLDER) {
-        let array = join(root, array.trim_end_matches('/'));
         let fragment = rest.split('/').next().unwrap_or_default();
-        let commits = read_commits(store, &array, u64::MAX)?;
-        return Ok(!commits.fragments.iter().any(|name| name.to_string() == fragment));
+        return fragment_may_be_gone(store, &join(root, array.trim_end_matches('/')), fragment);
     }
     if let Some((array, name)) = split(COMMIT_FOLDER) {
         let array = join(root, array.trim_end_matches('/'));
-        let commits = read_commits(store, &array, u64::MAX)?;
-        let committed: BTreeSet<String> =
-            commits.fragments.iter().map(ToString::to_string).collect();
-        let fragments = join(&array, FRAGMENT_FOLDER);
-        // Servers of S3 that have folders show them for a while after their last object has gone.
-        let is_left =
-            |fragment: &str| Ok::<_, Error>(!store.list(&join(&fragments, fragment))?.is_empty());
-        if let Some(fragment) = name.strip_suffix(".wrt")
-            && (committed.contains(fragment) || !is_left(fragment)?)
-        {
-            return Ok(true);
-        }
-        let mut uncommitted = false;
-        for entry in store.list(&fragments)? {
-            uncommitted |= !committed.contains(&entry.name) && is_left(&entry.name)?;
-        }
-        if !uncommitted {
-            return Ok(true);
-        }
-        // Others may be hidden, and wait for a vacuum; the commits that count are in a file that was joined later.
-        let name = name.strip_suffix(".con");
-        return match name {
-            Some(name) => is_covered(store, &join(&array, COMMIT_FOLDER), name, Some(".con")),
-            None => Ok(false),
+        // What it has committed are those that it has written there.
+        let written: BTreeSet<&str> = match name.strip_suffix(".wrt") {
+            Some(fragment) => BTreeSet::from([fragment]),
+            None if name.ends_with(".con") => {
+                let folder = path.replace(&format!("{COMMIT_FOLDER}/{name}"), FRAGMENT_FOLDER);
+                let below = digests.keys().filter_map(|file| file.strip_prefix(folder.as_str()));
+                below.filter_map(|file| file.trim_start_matches('/').split('/').next()).collect()
+            }
+            None => {
+                // A delete is committed by a file of its own, or in one of many.
+                let marker = format!("{COMMIT_FOLDER}/{name}");
+                let deletes = read_commits(store, &array, u64::MAX)?.deletes;
+                return Ok(rightly(deletes.iter().any(|delete| delete.marker == marker)));
+            }
         };
+        let commits = committed(store, &array, true)?;
+        let all: BTreeSet<String> = commits.all.iter().map(ToString::to_string).collect();
+        for fragment in written {
+            let is_hidden = commits.lists.iter().any(|list| list.of.iter().any(|n| n == fragment));
+            if !all.contains(fragment) && !is_hidden {
+                // Servers of S3 that have folders show them for a while after their last object has gone.
+                let folder = join(&join(&array, FRAGMENT_FOLDER), fragment);
+                if !store.list(&folder)?.is_empty() {
+                    return Ok(Gone::Lost);
+                }
+            }
+        }
+        return Ok(Gone::Rightly);
     }
     if let Some((object, name)) = split(METADATA_FOLDER) {
         let folder = join(&join(root, object.trim_end_matches('/')), METADATA_FOLDER);
-        return is_covered(store, &folder, name, None);
+        return Ok(rightly(is_covered(store, &folder, name)?));
     }
-    Ok(false)
+    Ok(Gone::Lost)
 }
 
-/// Whether a folder has a file, of this suffix, whose time is around that of one that is gone.
-fn is_covered(store: &dyn Store, folder: &str, gone: &str, suffix: Option<&str>) -> Result<bool> {
+/// The same of a fragment of the array at a path.
+fn fragment_may_be_gone(store: &dyn Store, array: &str, fragment: &str) -> Result<Gone> {
+    let commits = committed(store, array, true)?;
+    let Ok(gone) = TimestampedName::parse(fragment) else { return Ok(Gone::Lost) };
+    if commits.visible.contains(&gone) {
+        return Ok(Gone::Lost);
+    }
+    // One of the same write holds other cells, at the same time.
+    let writer = |name: &TimestampedName| name.uuid.split('-').next().map(str::to_owned);
+    let stands = |other: &TimestampedName| {
+        let same = (other.start, other.end) == (gone.start, gone.end);
+        *other != gone
+            && other.start <= gone.start
+            && gone.end <= other.end
+            && !(same && writer(other) == writer(&gone))
+    };
+    if commits.all.iter().any(stands) {
+        return Ok(Gone::Rightly);
+    }
+    let folder = join(array, COMMIT_FOLDER);
+    let line = format!("/{fragment}.wrt");
+    for file in file_names(store, &folder)? {
+        let says_so = match file.rsplit_once('.') {
+            Some((_, "ign")) => {
+                let text =
+                    String::from_utf8_lossy(&store.read(&join(&folder, &file))?).into_owned();
+                text.lines().any(|found| found.ends_with(&line))
+            }
+            // Commits of its time were joined without it.
+            Some((stem, "con")) => TimestampedName::parse(stem).is_ok_and(|name| stands(&name)),
+            _ => false,
+        };
+        if says_so {
+            return Ok(Gone::Deleted(fragment.to_owned()));
+        }
+    }
+    let nothing_left = !commits.all.contains(&gone)
+        && store.list(&join(&join(array, FRAGMENT_FOLDER), fragment))?.is_empty();
+    Ok(if nothing_left { Gone::WithItsCommit } else { Gone::Lost })
+}
+
+/// Whether a folder has a file whose time is around that of one that is gone.
+fn is_covered(store: &dyn Store, folder: &str, gone: &str) -> Result<bool> {
     let Ok(gone) = TimestampedName::parse(gone) else { return Ok(false) };
     let covers = |name: &str| {
         TimestampedName::parse(name)
             .is_ok_and(|other| other.start <= gone.start && gone.end <= other.end)
     };
-    let mut names = store.list(folder)?.into_iter().map(|entry| entry.name);
-    Ok(names.any(|name| match suffix {
-        Some(suffix) => name.strip_suffix(suffix).is_some_and(covers),
-        None => covers(&name),
-    }))
+    Ok(store.list(folder)?.iter().any(|entry| covers(&entry.name)))
 }
 
 /// Whether groups name the object at a path below `root`, from one to the next.

@@ -32,9 +32,6 @@ use crate::private;
 /// The most findings that are told one by one.
 const MOST_TOLD: usize = 10_000;
 
-/// Groups in groups, down to here.
-const DEEPEST: usize = 64;
-
 /// What a check found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct VerifyReport {
@@ -151,9 +148,8 @@ impl Walk {
         if !self.seen.insert(shown.clone()) {
             return;
         }
-        if depth > DEEPEST {
-            let message = format!("expected groups in groups down to {DEEPEST}, found more");
-            return self.report.fault(Finding::new(shown, message));
+        if let Err(error) = object.check_depth(depth) {
+            return self.report.error(shown, error);
         }
         self.report.objects += 1;
         let mut uncovered = Vec::new();

@@ -268,6 +268,10 @@ impl Store for CachedStore {
         Ok(entries)
     }
 
+    fn last_put(&self, folder: &str) -> Result<Option<u64>> {
+        self.far()?.last_put(folder)
+    }
+
     fn size(&self, path: &str) -> Result<Option<u64>> {
         Ok(self.state(path)?.map(|state| state.size))
     }

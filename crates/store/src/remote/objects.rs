@@ -99,6 +99,19 @@ impl Objects {
         Ok((entries, listed))
     }
 
+    /// When the last of the objects in a folder was put, in milliseconds since 1970.
+    pub(crate) fn last_put(&self, folder: &str) -> Result<Option<u64>> {
+        let mut listed = self.all_in(folder)?;
+        let found: object_store::Result<Option<u64>> = runtime::wait(async {
+            let mut last = None;
+            while let Some(object) = listed.try_next().await? {
+                last = last.max(u64::try_from(object.last_modified.timestamp_millis()).ok());
+            }
+            Ok(last)
+        })?;
+        found.map_err(|error| self.failed(folder, "cannot be listed", &error))
+    }
+
     pub(crate) fn list_all(&self, most: usize) -> Result<Option<Vec<Listing>>> {
         // A page more tells that there are more.
         let mut listed = self.all_in("")?.take(most + 1);

@@ -153,6 +153,10 @@ impl Store for S3Store {
         self.objects.list(folder)
     }
 
+    fn last_put(&self, folder: &str) -> Result<Option<u64>> {
+        self.objects.last_put(folder)
+    }
+
     fn size(&self, path: &str) -> Result<Option<u64>> {
         Ok(self.state(path)?.map(|state| state.size))
     }

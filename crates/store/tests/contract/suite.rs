@@ -11,7 +11,7 @@ const LARGE: usize = (20 << 20) + 12_345;
 type Check = fn(&dyn Store, &str);
 
 /// All checks by name.
-pub(crate) const CHECKS: [(&str, Check); 11] = [
+pub(crate) const CHECKS: [(&str, Check); 12] = [
     ("put and read", put_and_read),
     ("put replaces", put_replaces),
     ("put_new has one winner", put_new_has_one_winner),
@@ -22,6 +22,7 @@ pub(crate) const CHECKS: [(&str, Check); 11] = [
     ("a dropped writer leaves nothing", dropped_writer_leaves_nothing),
     ("remove", remove),
     ("what is missing", missing),
+    ("when something was put last", last_put),
     ("names", names),
 ];
 
@@ -125,6 +126,22 @@ fn list(store: &dyn Store, folder: &str) {
     store.put(&format!("{folder}-more/x"), b"x").unwrap();
     assert_eq!(store.list(folder).unwrap().len(), 4);
     store.remove_folder(&format!("{folder}-more")).unwrap();
+}
+
+fn last_put(store: &dyn Store, folder: &str) {
+    let now = || {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        u64::try_from(since.as_millis()).unwrap()
+    };
+    assert_eq!(store.last_put(&format!("{folder}/none")).unwrap(), None);
+    let before = now();
+    store.put(&format!("{folder}/times/a"), b"a").unwrap();
+    if let Some(first) = store.last_put(&format!("{folder}/times")).unwrap() {
+        // Buckets tell seconds, by a clock of their own.
+        assert!(first + 60_000 > before && first < now() + 60_000, "{first}, {before}");
+        store.put(&format!("{folder}/times/b"), b"b").unwrap();
+        assert!(store.last_put(&format!("{folder}/times")).unwrap() >= Some(first));
+    }
 }
 
 fn size_and_state(store: &dyn Store, folder: &str) {

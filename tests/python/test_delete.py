@@ -15,7 +15,7 @@ import tiledbsoma
 import tiledbsoma.io
 from soma_equal import differences, slice_differences
 from test_reference_writes import append, batch
-from test_update import sound
+from test_update import held, sound
 
 CELLS, GENES = 90, 40
 
@@ -63,6 +63,11 @@ def stores(request, original, tmp_path):
     return left, right
 
 
+def journals(store) -> bool:
+    """Whether a delete is written down, which is not done."""
+    return any((store / "__vacuole/deletes").glob("*.json"))
+
+
 FILTERS = {
     "one": "obs_id == 'b1-7'",
     "many apart": "n_counts < 250",
@@ -89,7 +94,7 @@ def test_cells(name, stores, vacuole, tmp_path):
     vacuole.query(right, tmp_path / "slice.h5ad")
     assert slice_differences(tmp_path / "slice.h5ad", right) == []
     sound(vacuole, right)
-    assert not (right / "__vacuole/delete.json").exists()
+    assert not journals(right)
 
 
 @pytest.mark.parametrize("text", ["var_id == 'G3'", "var_id in ['G1', 'G7', 'G8', 'G9', 'G39']", "soma_joinid >= 10"])
@@ -202,6 +207,8 @@ def test_killed_at_any_moment(original, vacuole, tmp_path):
     count = len(deleted(vacuole, whole, "--obs", text)["arrays"])
     before, after = frame_ids(original / "ours"), frame_ids(whole)
     without = before - cells_with_values(original / "ours")
+    with tiledbsoma.open(str(whole)) as experiment:
+        experiment.obs.read(column_names=["obs_id"]).concat().to_pandas()[["obs_id"]].to_csv(tmp_path / "nothing.csv", index=False)
     states = set()
     for moment in range(40):
         store = tmp_path / f"store{moment}"
@@ -212,18 +219,22 @@ def test_killed_at_any_moment(original, vacuole, tmp_path):
             stderr=subprocess.DEVNULL,
         )
         # What is written begins with this.
-        while process.poll() is None and not (store / "__vacuole/delete.json").exists():
+        while process.poll() is None and not journals(store):
             pass
         time.sleep(rng.uniform(0, 0.01) if moment % 2 else rng.uniform(0, 0.002))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        open_still = (store / "__vacuole/delete.json").exists()
+        open_still = journals(store)
         states.add((len(list(store.rglob("*.del"))), open_still))
         found = frame_ids(store)
         assert found in (before, after)
         assert found - cells_with_values(store) <= without
-        done = vacuole("delete", store, "--obs", "obs_id == 'nobody'")
-        assert not (store / "__vacuole/delete.json").exists()
+        if moment % 4 == 3:
+            # An update ends it too, before it looks at what there is.
+            done = vacuole("update", store, "obs", tmp_path / "nothing.csv")
+        else:
+            done = vacuole("delete", store, "--obs", "obs_id == 'nobody'")
+        assert not journals(store)
         if found == after:
             assert differences(whole, store, slices=0) == []
             assert ("interrupted is finished" in done.stderr) == open_still
@@ -232,3 +243,67 @@ def test_killed_at_any_moment(original, vacuole, tmp_path):
             assert not list(store.rglob("*.del"))
         shutil.rmtree(store)
     assert any(0 < found < count for found, _ in states), states
+
+
+def test_at_the_same_moment(original, vacuole, tmp_path):
+    """Each is done whole, or not at all."""
+    texts = ["n_counts < 250", "soma_joinid >= 60", "obs_id == 'b1-7'"]
+    ids = {}
+    with tiledbsoma.open(str(original / "ours")) as experiment:
+        for text in texts:
+            table = experiment.obs.read(value_filter=text, column_names=["soma_joinid"]).concat()
+            ids[text] = set(table["soma_joinid"].to_pylist())
+    before, valued = frame_ids(original / "ours"), cells_with_values(original / "ours")
+    for round_ in range(8):
+        store = tmp_path / f"store{round_}"
+        shutil.copytree(original / "ours", store)
+        commands = [[str(vacuole.path), "delete", str(store), "--obs", text, "--json"] for text in texts]
+        started = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for c in commands]
+        done = [json.loads(process.communicate()[0]) for process in started]
+        gone = set()
+        for text, report in zip(texts, done):
+            if "error" in report:
+                assert report["error"]["kind"] == "conflict", report
+            else:
+                gone |= ids[text]
+        assert gone and frame_ids(store) == before - gone
+        assert cells_with_values(store) == valued - gone
+        assert not journals(store)
+        arrays = {path.parents[1] for path in store.rglob("*.del")}
+        counts = {len(list(array.glob("__commits/*.del"))) for array in arrays}
+        assert len(counts) == 1, counts
+
+
+def test_what_others_write_meanwhile_is_in_the_way(original, vacuole, tmp_path):
+    """The rows that were chosen may not be those any more."""
+    store = tmp_path / "store"
+    shutil.copytree(original / "ours", store)
+    with tiledbsoma.open(str(store)) as experiment:
+        table = experiment.obs.read().concat().to_pandas()
+    table["n_counts"] = 1
+
+    def meanwhile():
+        with tiledbsoma.open(str(store), "w") as experiment:
+            tiledbsoma.io.update_obs(experiment, table)
+
+    report = held(vacuole, store, "delete", store, "--obs", "n_counts < 250", meanwhile=meanwhile)
+    assert report["error"]["kind"] == "conflict", report
+    assert len(frame_ids(store)) == CELLS
+    assert not journals(store) and not list(store.rglob("*.del"))
+
+
+@pytest.mark.parametrize("member", ["obs", "ms"])
+def test_members_elsewhere_are_refused(member, original, vacuole, tmp_path):
+    """What lies elsewhere is not written to, whichever it is."""
+    far, near = tmp_path / "far", tmp_path / "near"
+    for folder in (far, near):
+        shutil.copytree(original / "ours", folder)
+    with tiledbsoma.open(str(near), "w") as experiment:
+        del experiment[member]
+    with tiledbsoma.open(str(near), "w") as experiment, tiledbsoma.open(str(far / member)) as other:
+        experiment.set(member, other, use_relative_uri=False)
+    before = sorted(tmp_path.rglob("*.del"))
+    done = vacuole.run("delete", near, "--obs", "n_counts < 250", "--json")
+    error = json.loads(done.stdout)["error"]
+    assert error["kind"] == "unsupported" and f"'{member}'" in error["message"], error
+    assert sorted(tmp_path.rglob("*.del")) == before

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -244,8 +245,11 @@ def test_refused(vacuole, both):
     refused(3, "no SOMA object", "rename", ours.parent / "nothing", "a", "b")
     (ours / "__vacuole/plan.json").write_text("")
     before = files(ours)
-    refused(8, "unfinished ingest", "rename", ours, "ms/RNA/X/data", "other")
-    refused(8, "unfinished ingest", "remove", ours, "ms/RNA/X/data")
+    refused(8, "is not finished", "rename", ours, "ms/RNA/X/data", "other")
+    refused(8, "is not finished", "remove", ours, "ms/RNA/X/data")
+    # Also of a collection inside of it.
+    refused(8, "is not finished", "rename", ours / "ms/RNA/X", "data", "other")
+    refused(8, "is not finished", "remove", ours / "ms/RNA", "X/data")
 
 
 def test_members_elsewhere(vacuole, both, tmp_path):
@@ -314,3 +318,55 @@ def test_in_a_bucket(vacuole, s3, tmp_path):
     sound(there, store)
     keys = [key for key in s3.keys("members/ms/RNA/X/") if "%C3" in key]
     assert keys == []
+
+
+def as_of_version_1(group: Path) -> None:
+    """The members of a group as TileDB before 2.17 wrote them: one file, which counts alone."""
+    members = []
+    with tiledbsoma.open(str(group)) as opened:
+        for name in opened:
+            uri = opened[name].uri.rsplit("/", 1)[1]
+            members.append((1 if (group / uri / "__group").exists() else 2, uri.encode(), name.encode()))
+    body = struct.pack("<IQ", 1, len(members))
+    for kind, uri, name in members:
+        body += struct.pack("<IBBQ", 1, kind, 1, len(uri)) + uri + struct.pack("<BQ", 1, len(name)) + name
+    tile = struct.pack("<QIII", 1, len(body), len(body), 0) + body
+    pipeline = struct.pack("<II", 65536, 0)
+    head = struct.pack("<IQQBQBI", 22, len(tile), len(body), 4, 1, 0, len(pipeline))
+    shutil.rmtree(group / "__group")
+    (group / "__group").mkdir()
+    at = now()
+    (group / f"__group/__{at}_{at}_{'a' * 32}_1").write_bytes(head + pipeline + tile)
+    time.sleep(0.003)
+
+
+def test_collections_of_older_releases_stay_readable(vacuole, both, tmp_path):
+    """TileDB reads such files or newer ones in a collection, and fails for both in one."""
+    ours, theirs = both
+    for store in both:
+        for path in ("ms/RNA/X", "ms/RNA", "ms"):
+            as_of_version_1(store / path)
+    vacuole("remove", ours, "ms/RNA/obsp")
+    reference_removes(theirs, "ms/RNA", "obsp")
+    assert differences(theirs, ours) == []
+    assert {path.name[-2:] for path in (*theirs.glob("ms/RNA/__group/*"), *ours.glob("ms/RNA/__group/*"))} == {"_1"}
+    vacuole("rename", ours, "ms/RNA/X/counts", "raw counts")
+    with tiledbsoma.open(str(ours)) as experiment:
+        assert sorted(experiment.ms["RNA"].X) == ["data", "raw counts", "é x%y"]
+    # What is added goes on with them too, of collections that are there and of their own.
+    adata = ad.read_h5ad(rich(tmp_path))
+    more = ad.AnnData(obs=adata.obs[[]], var=adata.var[[]])
+    more.layers["more"] = adata.X
+    more.obsp["again"] = adata.obsp["near"]
+    more.write_h5ad(tmp_path / "more.h5ad")
+    vacuole("add", ours, tmp_path / "more.h5ad", "layers/more", "obsp/again")
+    with tiledbsoma.open(str(ours)) as experiment:
+        measurement = experiment.ms["RNA"]
+        assert sorted(measurement.X) == ["data", "more", "raw counts", "é x%y"]
+        assert measurement.X["more"].nnz == measurement.X["data"].nnz
+        assert measurement.obsp["again"].nnz > 0
+        assert "obsm" in measurement and "var" in measurement
+    # And the reference goes on with what we wrote.
+    reference_removes(ours, "ms/RNA/X", "more")
+    with tiledbsoma.open(str(ours)) as experiment:
+        assert sorted(experiment.ms["RNA"].X) == ["data", "raw counts", "é x%y"]

@@ -12,6 +12,7 @@ import corpus
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import tiledbsoma
 import tiledbsoma.io
@@ -426,3 +427,209 @@ def test_categories_are_taken_up_again(stores, vacuole, tmp_path):
     assert found[9:].isna().all()
     assert vacuole.count(right, obs="cell_type == 'other'") == 3
     sound(vacuole, right)
+
+
+def commits(store) -> set:
+    return {path.name for path in (Path(store) / "obs/__commits").iterdir()}
+
+
+def counted(store, text: str) -> int:
+    """As tiledbsoma filters."""
+    with tiledbsoma.open(str(store)) as experiment:
+        return len(rows(experiment.obs, value_filter=text))
+
+
+def test_killed_before_the_commit_the_same_command_ends_it(stores, vacuole, tmp_path):
+    """The new column is there, and no row of it: all rows are written with it, also those that the table does not have."""
+    left, right = stores
+    table = frame(left)
+    table["picked"] = [float(i) if i < 7 else None for i in range(CELLS)]
+    reference(left, table)
+    some = table.iloc[:7][["obs_id", "picked"]]
+    before = commits(right)
+    ours(vacuole, right, some, tmp_path / "t.parquet")
+    (new,) = commits(right) - before
+    (right / "obs/__commits" / new).unlink()
+    shutil.rmtree(right / "obs/__fragments" / new.removesuffix(".wrt"))
+    assert frame(right)["picked"].isna().all()
+    time.sleep(0.003)
+    report = ours(vacuole, right, some, tmp_path / "t.parquet")
+    assert (report["changed"], report["matched"]) == (["picked"], 7)
+    assert differences(left, right) == []
+    text = "n_counts >= 0 or picked > 3"
+    assert counted(right, text) == counted(left, text) == vacuole.count(right, obs=text) == CELLS
+    # All of them have the column now: the next time the rows that change are enough.
+    time.sleep(0.003)
+    before = commits(right)
+    ours(vacuole, right, some, tmp_path / "t.parquet")
+    (new,) = commits(right) - before
+    sizes = {
+        folder.name: sum(file.stat().st_size for file in folder.glob("a*.tdb"))
+        for folder in (right / "obs/__fragments").iterdir()
+    }
+    assert sizes[new.removesuffix(".wrt")] < max(sizes.values()) * 0.8, sizes
+
+
+def test_what_a_dropped_column_held_is_never_seen_again(stores, vacuole, tmp_path):
+    """Killed between the schema with the column of its name and the rows, and after the same command again."""
+    _, right = stores
+    before = frame(right)
+    ours(vacuole, right, None, None, "--drop", "n_counts")
+    time.sleep(0.003)
+    some = before.iloc[:5][["obs_id", "n_counts"]].copy()
+    some["n_counts"] += 1
+    known = commits(right)
+    ours(vacuole, right, some, tmp_path / "t.parquet")
+    hidden, new = sorted(commits(right) - known)
+    (right / "obs/__commits" / new).unlink()
+    shutil.rmtree(right / "obs/__fragments" / new.removesuffix(".wrt"))
+    assert frame(right)["n_counts"].isna().all()
+    assert vacuole.count(right, obs="n_counts is null") == CELLS
+    assert frame(right)["label"].equals(before["label"])
+    time.sleep(0.003)
+    ours(vacuole, right, some, tmp_path / "t.parquet")
+    found = frame(right)["n_counts"]
+    assert found[:5].tolist() == (before["n_counts"][:5] + 1).tolist()
+    assert found[5:].isna().all()
+    assert counted(right, "n_counts >= 0") == 5
+    # Once no row has anything of it, the rows are written once.
+    for step in (["--drop", "n_counts"], None):
+        time.sleep(0.003)
+        known = commits(right)
+        ours(vacuole, right, None if step else some, tmp_path / "t.parquet", *(step or ()))
+    assert len(commits(right) - known) == 2
+    sound(vacuole, right)
+
+
+def test_arrays_that_allow_duplicates_are_refused(vacuole, tmp_path):
+    """A newer row stands beside the older one there."""
+    store = tmp_path / "store"
+    schema = pa.schema([("soma_joinid", pa.int64()), ("obs_id", pa.large_string()), ("x", pa.int64()), ("y", pa.int64())])
+    with tiledbsoma.Experiment.create(str(store)) as experiment:
+        config = {"tiledb": {"create": {"allows_duplicates": True}}}
+        obs = experiment.add_new_dataframe("obs", schema=schema, domain=[(0, 9)], platform_config=config)
+        columns = {"soma_joinid": range(10), "obs_id": [f"c{i}" for i in range(10)], "x": range(10), "y": range(10)}
+        obs.write(pa.table(columns, schema=schema))
+        experiment.add_new_collection("ms")
+    save(pd.DataFrame({"obs_id": ["c1", "c2"], "x": [5, 6]}), tmp_path / "t.csv")
+    assert "duplicates" in refused(vacuole, store, "obs", tmp_path / "t.csv", kind="unsupported")
+    ours(vacuole, store, None, None, "--drop", "y")
+    assert len(frame(store)) == 10 and "y" not in frame(store)
+
+
+def test_texts_of_csv_stay_what_they_are(stores, vacuole, tmp_path):
+    _, right = stores
+    ids = frame(right)["obs_id"]
+    columns = {
+        "sex": ["F", "T"],
+        "answer": ["yes", "no"],
+        "switch": ["on", "off"],
+        "short": ["Y", "N"],
+        "barcode": ["12345678901234567890123", "00000000000000000000001"],
+        "mixed": ["9007199254740993", "1.5"],
+        "unsigned": ["18446744073709551615", "1"],
+        "flag": ["True", "false"],
+    }
+    table = pd.DataFrame({"obs_id": ids} | {name: [values[i % 2] for i in range(CELLS)] for name, values in columns.items()})
+    ours(vacuole, right, table, tmp_path / "t.csv")
+    found = frame(right)
+    for name in columns:
+        if name not in ("unsigned", "flag"):
+            assert found[name].tolist() == table[name].tolist(), name
+    assert found["unsigned"].tolist() == [int(text) for text in table["unsigned"]]
+    assert found["flag"].tolist() == [text == "True" for text in table["flag"]]
+    save(pd.DataFrame({"obs_id": ids[:2], "flag": ["True", "yes"]}), tmp_path / "bad.csv")
+    assert "'yes'" in refused(vacuole, right, "obs", tmp_path / "bad.csv")
+
+
+def test_ids_and_indexes_are_left_out(stores, vacuole, tmp_path):
+    _, right = stores
+    before = frame(right)
+    table = before[["soma_joinid", "obs_id"]].iloc[:4].copy()
+    table["obs_id"] = "other " + table["obs_id"]
+    table["n_counts"] = 7
+    table.index = pd.Index([5, 6, 7, 8])
+    path = tmp_path / "t.parquet"
+    table.to_parquet(path, index=True)
+    assert "__index_level_0__" in pa.parquet.read_schema(path).names
+    report = ours(vacuole, right, None, None, path, "--by", "soma_joinid")
+    assert (report["changed"], report["added"]) == (["n_counts"], [])
+    assert [note.split("'")[1] for note in report["notes"]] == ["obs_id", "__index_level_0__"]
+    assert frame(right)["obs_id"].equals(before["obs_id"])
+    time.sleep(0.003)
+    # Where it is asked for, it is done.
+    report = ours(vacuole, right, None, None, path, "--by", "soma_joinid", "--columns", "obs_id")
+    assert report["changed"] == ["obs_id"]
+    assert frame(right)["obs_id"][:5].tolist() == [*table["obs_id"], before["obs_id"][4]]
+
+
+def test_categories_that_are_flags_are_refused(stores, vacuole, tmp_path):
+    _, right = stores
+    kinds = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array([True, False]))
+    pa.parquet.write_table(pa.table({"obs_id": ["b1-0", "b1-1"], "x": kinds}), tmp_path / "t.parquet")
+    assert "column 'x'" in refused(vacuole, right, "obs", tmp_path / "t.parquet")
+
+
+def test_a_zarr_with_a_slash(stores, vacuole, tmp_path):
+    left, right = stores
+    path = tmp_path / "t.zarr"
+    obs = frame(right)[["obs_id"]].assign(fresh=1.5).set_index("obs_id")
+    ad.AnnData(obs=obs).write_zarr(path)
+    report = ours(vacuole, right, None, None, f"{path}/")
+    assert report["added"] == ["fresh"]
+
+
+def test_updates_at_the_same_moment(first, vacuole, tmp_path):
+    """Each that says that it is done is done."""
+    for round_ in range(6):
+        store = tmp_path / f"store{round_}"
+        vacuole.ingest(store, first)
+        started = []
+        for number in range(3):
+            table = frame(store)[["obs_id"]].assign(**{f"new{number}": number})
+            save(table, tmp_path / f"t{number}.csv")
+            command = [str(vacuole.path), "update", str(store), "obs", str(tmp_path / f"t{number}.csv"), "--json"]
+            started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+        done = [json.loads(process.communicate()[0]) for process in started]
+        found = frame(store)
+        for number, report in enumerate(done):
+            if "error" in report:
+                assert report["error"]["kind"] == "conflict", report
+                assert f"new{number}" not in found
+            else:
+                assert (found[f"new{number}"] == number).all()
+        assert any("error" not in report for report in done)
+        assert not (store / "__vacuole/change.json").exists()
+        # What did not come about left no rows behind.
+        fragments = {path.name for path in (store / "obs/__fragments").iterdir()}
+        assert len(fragments) == len(list((store / "obs/__schema").glob("__*_*_*")))
+        sound(vacuole, store)
+
+
+def held(vacuole, store, *command, meanwhile) -> dict:
+    """What a command says that comes to put its files after `meanwhile`, when all else is done."""
+    lock = Path(store) / "__vacuole/change.json"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text("somebody's")
+    process = subprocess.Popen(
+        [str(vacuole.path), *map(str, command), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    time.sleep(2)
+    assert process.poll() is None
+    meanwhile()
+    lock.unlink()
+    return json.loads(process.communicate()[0])
+
+
+def test_what_tiledbsoma_writes_meanwhile_is_in_the_way(stores, vacuole, tmp_path):
+    left, right = stores
+    table = frame(right)[["obs_id"]].assign(new=1)
+    save(table, tmp_path / "t.csv")
+    changed = frame(right).assign(n_counts=3)
+    report = held(vacuole, right, "update", right, "obs", tmp_path / "t.csv", meanwhile=lambda: reference(right, changed))
+    assert report["error"]["kind"] == "conflict", report
+    reference(left, changed)
+    assert differences(left, right) == []
+    fragments = {path.name for path in (right / "obs/__fragments").iterdir()}
+    assert {f"{name}.wrt" for name in fragments} >= {name for name in commits(right) if name.endswith(".wrt")}
+    assert len(fragments) == 2

@@ -8,7 +8,7 @@ use vacuole_soma::private::{self, Digests, RecordingStore};
 use vacuole_store::Store;
 use vacuole_tiledb::consolidated_commits;
 
-use crate::describe::{ArrayNode, Kept, Node, Standing};
+use crate::describe::{ArrayNode, GroupNode, Kept, Node, Standing};
 use crate::error::Result;
 use crate::extras;
 use crate::plan::{Plan, UnitRecord};
@@ -54,13 +54,17 @@ impl Commit<'_> {
                     }
                 }
                 Node::Group(group) if self.plan.last_group() == Some(group.path.as_str()) => {
-                    last = Some(create::members_file(&group.path, &group.members, self.stamp)?);
+                    last = Some(self.members_file(group)?);
+                }
+                Node::Group(group) if group.exists => {
+                    let (object, bytes) = self.members_file(group)?;
+                    recording.put(&object, &bytes)?;
                 }
                 Node::Group(group) => {
                     create::put_members(&recording, &group.path, &group.members, self.stamp)?;
-                    if group.path.is_empty() && !group.exists {
+                    if group.path.is_empty() {
                         last = Some(create::metadata_file("", &group.metadata, self.stamp)?);
-                    } else if !group.exists {
+                    } else {
                         create::put_metadata(&recording, &group.path, &group.metadata, self.stamp)?;
                     }
                 }
@@ -87,6 +91,12 @@ impl Commit<'_> {
             self.store.flush()?;
         }
         Ok(digests.values().map(|file| file.size).sum())
+    }
+
+    /// The file that gives a group its members besides those that it has.
+    fn members_file(&self, group: &GroupNode) -> Result<(String, Vec<u8>)> {
+        let members: Vec<_> = group.members.iter().map(|member| (member, false)).collect();
+        Ok(create::members_file(&**self.store, &group.path, &members, self.stamp)?)
     }
 
     /// Writes what an array is, as far as it is not there.

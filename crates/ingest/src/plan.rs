@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vacuole_soma::create::{WriteStamp, commit_path, members_path};
+use vacuole_soma::create::{WriteStamp, commit_path, members_paths};
 use vacuole_soma::layout::JOIN_ID;
 use vacuole_soma::{Array, Period, SparseReadOptions, private};
 use vacuole_store::Store;
@@ -211,11 +211,18 @@ impl Plan {
     /// members of the last collection.
     pub(crate) fn is_committed(&self, store: &Arc<dyn Store>) -> Result<bool> {
         let Some(base) = &self.base else { return experiment_exists(store) };
+        let stamp = self.stamp();
         let last = match self.last_group() {
-            Some(group) => members_path(group, &self.stamp()),
-            None => commit_path(&base.obs, &self.stamp()),
+            // Groups that TileDB before 2.17 made go on with files of version 1.
+            Some(group) => Vec::from(members_paths(group, &stamp)),
+            None => vec![commit_path(&base.obs, &stamp)],
         };
-        if store.size(&last)?.is_some() || self.is_finished(&**store)? {
+        for path in last.iter().rev() {
+            if store.size(path)?.is_some() {
+                return Ok(true);
+            }
+        }
+        if self.is_finished(&**store)? {
             return Ok(true);
         }
         match self.last_group() {

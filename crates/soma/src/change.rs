@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use vacuole_store::Store;
+use vacuole_store::{Store, Uri, join};
 use vacuole_tiledb::TimestampedName;
 
 use crate::create::{WriteStamp, deciding_files};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lock::Lock;
+use crate::object::GROUP_FOLDER;
 use crate::private::{self, RecordingStore};
 use crate::{Object, summary};
 
@@ -17,6 +19,7 @@ pub(crate) struct Changing {
     pub(crate) store: RecordingStore,
     pub(crate) stamp: WriteStamp,
     inner: Arc<dyn Store>,
+    path: String,
     /// Whether the store is that of a whole object: what is kept of it is at the store's root.
     is_root: bool,
 }
@@ -28,7 +31,7 @@ impl Changing {
     /// [`Conflict`](ErrorKind::Conflict) where an ingest is not finished: it would find that the experiment has changed.
     pub(crate) fn begin(root: &Object, last: u64) -> Result<Self> {
         let inner = Arc::clone(root.store());
-        refuse_open_ingest(&*inner)?;
+        refuse_open_ingest(&*inner, root.path())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         let Some(after) = last.checked_add(1) else {
@@ -39,7 +42,19 @@ impl Changing {
         let stamp =
             WriteStamp { at: now.max(after), uuid: uuid::Uuid::new_v4().simple().to_string() };
         let store = RecordingStore::new(Arc::clone(&inner));
-        Ok(Self { store, stamp, inner, is_root: root.path().is_empty() })
+        let path = root.path().to_owned();
+        Ok(Self { store, stamp, inner, is_root: path.is_empty(), path })
+    }
+
+    /// Waits until nobody else of this program puts the files of a change, before what is there is looked at for the last
+    /// time.
+    ///
+    /// # Errors
+    /// [`Conflict`](ErrorKind::Conflict) where an ingest has begun meanwhile, and those of reading and writing.
+    pub(crate) fn lock(&self) -> Result<Lock> {
+        let lock = Lock::take(&self.inner)?;
+        refuse_open_ingest(&*self.inner, &self.path)?;
+        Ok(lock)
     }
 
     /// Keeps the digests of what was written, and what is counted of the experiment. The change is complete, whatever
@@ -60,14 +75,54 @@ impl Changing {
     }
 }
 
-/// Fails where an ingest is open: it would stop with an error after this change.
-pub(crate) fn refuse_open_ingest(store: &dyn Store) -> Result<()> {
-    let path = private::path(private::OPEN_PLAN);
-    if store.size(&path)?.is_none() {
+/// Fails where an ingest into what is at `path` of a store is open, or into what that is a part of: it would stop with an
+/// error after a change, or put what it has planned where there is another thing now.
+///
+/// # Errors
+/// [`Conflict`](ErrorKind::Conflict) with the place of the plan.
+pub(crate) fn refuse_open_ingest(store: &dyn Store, path: &str) -> Result<()> {
+    let above = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+    for folder in [path, ""].into_iter().chain(above) {
+        refuse_open_plan(store, folder)?;
+    }
+    // What the store's root is a member of lies in other stores. Who may not look there may not ingest there either.
+    let mut next = Uri::parse(&store.display("")).ok().and_then(|uri| parent(&uri));
+    while let Some(uri) = next {
+        let Ok(store) = vacuole_store::open(&uri) else { return Ok(()) };
+        if !store.list(GROUP_FOLDER).is_ok_and(|found| !found.is_empty()) {
+            return Ok(());
+        }
+        match refuse_open_plan(&*store, "") {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
+            _ => next = parent(&uri),
+        }
+    }
+    Ok(())
+}
+
+/// Fails where an ingest into the very folder at `path` is open.
+///
+/// # Errors
+/// [`Conflict`](ErrorKind::Conflict) with the place of the plan.
+pub(crate) fn refuse_open_plan(store: &dyn Store, path: &str) -> Result<()> {
+    let plan = join(path, &private::path(private::OPEN_PLAN));
+    if store.size(&plan)?.is_none() {
         return Ok(());
     }
     let message = "an ingest into this experiment is not finished; run its command again to finish it, or give it up with `vacuole ingest --abort`";
-    Err(Error::new(ErrorKind::Conflict, store.display(&path), message))
+    Err(Error::new(ErrorKind::Conflict, store.display(&plan), message))
+}
+
+/// The folder that a folder is in.
+fn parent(uri: &Uri) -> Option<Uri> {
+    match uri {
+        Uri::Local(path) => {
+            let path = path.canonicalize().ok()?;
+            path.parent().map(|parent| Uri::Local(parent.to_owned()))
+        }
+        Uri::S3 { key, .. } if key.is_empty() => None,
+        other => other.as_object().map(|(folder, _)| folder),
+    }
 }
 
 /// The files that decide what an array is, as they were when it was opened.
@@ -85,18 +140,29 @@ impl Standing {
 
     /// Fails where others have written to the array since.
     pub(crate) fn check(&self, store: &dyn Store) -> Result<()> {
-        let now = deciding_files(store, &self.path)?;
-        let Some(file) = now
-            .iter()
-            .chain(&self.files)
-            .find(|file| now.contains(file) != self.files.contains(file))
-        else {
-            return Ok(());
-        };
+        let Some(file) = self.difference(store, None)? else { return Ok(()) };
         let message = format!(
             "expected nobody else to write meanwhile, found that '{file}' has come or gone; run the command again"
         );
         Err(Error::new(ErrorKind::Conflict, store.display(&self.path), message))
+    }
+
+    /// Fails where others than the write of this name have written to the array since, after that has been put.
+    pub(crate) fn check_after(&self, store: &dyn Store, uuid: &str) -> Result<()> {
+        let Some(file) = self.difference(store, Some(uuid))? else { return Ok(()) };
+        let message = format!(
+            "expected nobody else to write at the same moment, found that '{file}' has come or gone; the change is written, and may hide theirs or be hidden by it: look at what is there, and make the later one again"
+        );
+        Err(Error::new(ErrorKind::Conflict, store.display(&self.path), message))
+    }
+
+    /// A file that has come or gone, without those of a write.
+    fn difference(&self, store: &dyn Store, own: Option<&str>) -> Result<Option<String>> {
+        let now = deciding_files(store, &self.path)?;
+        let is_own = |file: &str| own.is_some_and(|uuid| file.contains(uuid));
+        let mut all = now.iter().chain(&self.files);
+        let differs = |file: &&String| now.contains(file) != self.files.contains(file);
+        Ok(all.find(|file| differs(file) && !is_own(file)).cloned())
     }
 }
 
@@ -134,6 +200,41 @@ mod tests {
         let error = standing.check(&store).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.to_string().contains("__2_2_b_22.del"), "{error}");
+    }
+
+    #[test]
+    fn own_files_are_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path());
+        store.put("obs/__schema/__1_1_a", b"x").unwrap();
+        let standing = Standing::of(&store, "obs").unwrap();
+        store.put("obs/__commits/__2_2_own-000000_22.wrt", b"").unwrap();
+        store.put("obs/__schema/__2_2_own", b"").unwrap();
+        standing.check_after(&store, "own").unwrap();
+        store.put("obs/__commits/__2_2_b_22.wrt", b"").unwrap();
+        let error = standing.check_after(&store, "own").unwrap_err();
+        assert!(error.to_string().contains("__2_2_b_22.wrt"), "{error}");
+    }
+
+    #[test]
+    fn an_ingest_is_open_wherever_above_its_plan_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::new(folder.path());
+        for group in ["", "ms", "ms/RNA"] {
+            store.put(&join(group, "__group/__1_1_a_2"), b"x").unwrap();
+        }
+        let below = LocalStore::new(folder.path().join("ms/RNA"));
+        refuse_open_ingest(&below, "X").unwrap();
+        store.put("__vacuole/plan.json", b"x").unwrap();
+        for (store, path) in [(&store, ""), (&store, "ms/RNA"), (&below, ""), (&below, "X")] {
+            let error = refuse_open_ingest(store, path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict);
+            assert!(error.to_string().contains("plan.json"), "{error}");
+        }
+        // Not one of a folder around all of it, which is no collection.
+        let other = LocalStore::new(folder.path().join("ms/RNA/more/deeper"));
+        other.put("__group/__1_1_a_2", b"x").unwrap();
+        refuse_open_ingest(&other, "").unwrap();
     }
 
     #[test]

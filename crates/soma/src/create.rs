@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use vacuole_store::{Store, join};
-use vacuole_tiledb::group::{GroupDetails, Member, MemberKind};
+use vacuole_tiledb::group::{self, GroupDetails, Member, MemberKind};
 use vacuole_tiledb::metadata::{self, MetadataValue};
 use vacuole_tiledb::schema::{ArraySchema, Enumeration};
 use vacuole_tiledb::{FORMAT_VERSION, TimestampedName};
 
 use crate::array::{COMMIT_FOLDER, ENUMERATION_FOLDER, METADATA_FOLDER, SCHEMA_FOLDER, file_names};
 use crate::error::{InObject, Result};
-use crate::object::{GROUP_FOLDER, SomaType, keys};
+use crate::object::{GROUP_FOLDER, SomaType, keys, member_name, read_group_files};
 
 /// The characters besides letters and digits that stand for themselves in the folder name of a member
 /// (tiledbsoma); every other byte of its UTF-8 is escaped as `%XX`.
@@ -114,7 +114,7 @@ pub fn create_array(
     evolve_array(store, path, schema, enumerations, stamp)
 }
 
-/// Writes a group's members. A group is a SOMA object once it has its metadata too.
+/// Writes the members of a new group. A group is a SOMA object once it has its metadata too.
 pub fn put_members(
     store: &dyn Store,
     path: &str,
@@ -123,26 +123,50 @@ pub fn put_members(
 ) -> Result<()> {
     // TileDB before 2.8 looked for this empty file; its readers still accept it.
     store.put(&join(path, "__tiledb_group.tdb"), &[])?;
-    let (object, bytes) = members_file(path, members, stamp)?;
+    let [_, object] = members_paths(path, stamp);
+    let bytes = GroupDetails::write(members).in_object(store.display(&object))?;
     Ok(store.put(&object, &bytes)?)
 }
 
-/// The path and the bytes of the file with which [`put_members`] gives members to a group that is there.
+/// The path and the bytes of the file that changes which members a group has that is there: each entry a member, and
+/// whether it goes.
+///
+/// Where the newest file is of version 1, as TileDB before 2.17 wrote them, this one is too and names all that stays, as
+/// TileDB does it: it reads either such files, the newest alone, or none of them.
+///
+/// # Errors
+/// Those of reading the files that are there.
 pub fn members_file(
+    store: &dyn Store,
     path: &str,
-    members: &[Member],
+    changes: &[(&Member, bool)],
     stamp: &WriteStamp,
 ) -> Result<(String, Vec<u8>)> {
-    let object = members_path(path, stamp);
-    let bytes = GroupDetails::write(members).in_object(&object)?;
-    Ok((object, bytes))
+    let files = read_group_files(store, path, u64::MAX)?;
+    let [old, object] = members_paths(path, stamp);
+    if files.last().is_none_or(|newest| newest.version != 1) {
+        let bytes = GroupDetails::write_changes(changes.iter().copied());
+        let bytes = bytes.in_object(store.display(&object))?;
+        return Ok((object, bytes));
+    }
+    let is_changed = |member: &Member| {
+        changes.iter().any(|(other, _)| member_name(other) == member_name(member))
+    };
+    let mut members = group::members(files);
+    members.retain(|member| !is_changed(member));
+    let new = changes.iter().filter(|(_, goes)| !goes).map(|(member, _)| (*member).clone());
+    members.extend(new);
+    let bytes = GroupDetails::write_version_1(&members).in_object(store.display(&old))?;
+    Ok((old, bytes))
 }
 
-/// The path of that file.
-pub fn members_path(path: &str, stamp: &WriteStamp) -> String {
-    let mut name = stamp.structure_name();
-    name.version = Some(2);
-    join(&join(path, GROUP_FOLDER), &name.to_string())
+/// The paths that the file with the members of a group can have: of version 1, and of version 2.
+pub fn members_paths(path: &str, stamp: &WriteStamp) -> [String; 2] {
+    [1, 2].map(|version| {
+        let mut name = stamp.structure_name();
+        name.version = Some(version);
+        join(&join(path, GROUP_FOLDER), &name.to_string())
+    })
 }
 
 /// Writes an object's metadata.

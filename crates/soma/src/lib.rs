@@ -12,6 +12,7 @@ pub mod delete;
 mod error;
 mod fragment_writer;
 pub mod layout;
+mod lock;
 mod log;
 mod members;
 mod notices;

@@ -10,12 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use vacuole_store::{Store, join};
-use vacuole_tiledb::TimestampedName;
-use vacuole_tiledb::group::{GroupDetails, Member};
+use vacuole_tiledb::group::Member;
 
-use crate::error::{Error, ErrorKind, InObject, Result};
-use crate::object::{GROUP_FOLDER, Object, SomaType, member_name, read_group_files};
-use crate::private;
+use crate::change::refuse_open_ingest;
+use crate::create::{WriteStamp, members_file};
+use crate::error::{Error, ErrorKind, Result};
+use crate::object::{Object, SomaType, member_name, read_group_files};
 
 /// A member that has another name now, or would have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,7 +68,7 @@ pub struct RemoveOptions {
 /// [`NotFound`](ErrorKind::NotFound) where there is no such member, [`AlreadyExists`](ErrorKind::AlreadyExists) where there is one
 /// by the new name, [`InvalidInput`](ErrorKind::InvalidInput) for names that SOMA gives a meaning.
 pub fn rename_member(root: &Object, path: &str, name: &str, dry_run: bool) -> Result<Renamed> {
-    check_no_ingest(root)?;
+    refuse_open_ingest(&**root.store(), root.path())?;
     let place = find(root, path)?;
     let (group, from) = (&place.group, place.name);
     // The whole path in its new form is taken too, as by `mv`.
@@ -114,7 +114,7 @@ pub fn rename_member(root: &Object, path: &str, name: &str, dry_run: bool) -> Re
 /// [`NotFound`](ErrorKind::NotFound) where there is no such member, and [`InvalidInput`](ErrorKind::InvalidInput) where others cannot be
 /// without it, or where it is to be deleted and lies elsewhere.
 pub fn remove_member(root: &Object, path: &str, options: RemoveOptions) -> Result<Removed> {
-    check_no_ingest(root)?;
+    refuse_open_ingest(&**root.store(), root.path())?;
     let place = find(root, path)?;
     let (group, store) = (&place.group, &**place.group.store());
     if let Some(reason) = need(group, place.name) {
@@ -219,24 +219,9 @@ impl Place<'_> {
         let now = since.map_or(0, |since| since.as_millis() as u64);
         // Files count in the order of their times, whatever clocks say.
         let at = now.max(group.last_change()?.saturating_add(1));
-        let uuid = uuid::Uuid::new_v4().simple().to_string();
-        let name = TimestampedName::new(at, uuid, Some(2));
-        let object = join(&join(group.path(), GROUP_FOLDER), &name.to_string());
-        let newest = read_group_files(store, group.path(), u64::MAX)?.pop();
-        let bytes = match newest {
-            // Of such files the last one alone counts: it has to name all that stays.
-            Some(newest) if newest.version == 1 => {
-                let is_changed = |member: &&Member| {
-                    changes.iter().any(|(other, _)| member_name(other) == member_name(member))
-                };
-                let stay = self.members.iter().filter(|member| !is_changed(member));
-                let entries: Vec<(&Member, bool)> =
-                    stay.map(|member| (member, false)).chain(changes.iter().copied()).collect();
-                GroupDetails::write_changes(entries.into_iter())
-            }
-            _ => GroupDetails::write_changes(changes.iter().copied()),
-        };
-        store.put(&object, &bytes.in_object(store.display(&object))?)?;
+        let stamp = WriteStamp { at, uuid: uuid::Uuid::new_v4().simple().to_string() };
+        let (object, bytes) = members_file(store, group.path(), changes, &stamp)?;
+        store.put(&object, &bytes)?;
         store.flush()?;
         Ok(at)
     }
@@ -292,16 +277,6 @@ fn find<'a>(group: &Object, path: &'a str) -> Result<Place<'a>> {
         }
     }
     Ok(Place { group: group.clone(), name: path, members })
-}
-
-/// Fails where an ingest is going on: what it has planned, it puts where it has found it.
-fn check_no_ingest(root: &Object) -> Result<()> {
-    let plan = join(root.path(), &private::path(private::OPEN_PLAN));
-    if root.store().size(&plan)?.is_none() {
-        return Ok(());
-    }
-    let message = "an unfinished ingest is here; finish it as it was begun, or remove it with `vacuole ingest --abort`";
-    Err(Error::new(ErrorKind::Conflict, root.display(), message))
 }
 
 fn check_name(group: &Object, name: &str) -> Result<()> {
@@ -372,10 +347,12 @@ mod tests {
     use std::sync::Arc;
 
     use vacuole_store::MemoryStore;
-    use vacuole_tiledb::group::MemberKind;
+    use vacuole_tiledb::TimestampedName;
+    use vacuole_tiledb::group::{GroupDetails, MemberKind};
 
     use super::*;
-    use crate::create::{WriteStamp, member, object_metadata, put_members, put_metadata};
+    use crate::create::{member, object_metadata, put_members, put_metadata};
+    use crate::object::GROUP_FOLDER;
 
     fn stamp(at: u64) -> WriteStamp {
         WriteStamp { at, uuid: "t".to_owned() }
@@ -414,43 +391,25 @@ mod tests {
     }
 
     #[test]
-    fn of_files_of_version_1_the_last_names_all_that_stays() {
+    fn after_a_file_of_version_1_comes_another_that_names_all_that_stays() {
         let root = collection(&["a", "b", "c"]);
         let store = root.store();
         // The same members as TileDB before 2.17 wrote them.
         let members = root.members().unwrap();
-        let name = TimestampedName::new(5, "old", None);
-        let newest = GroupDetails {
-            version: 1,
-            entries: members.iter().map(|m| (m.clone(), false)).collect(),
-        };
-        store.put(&join(GROUP_FOLDER, &name.to_string()), &version_1(&newest)).unwrap();
+        store.remove_folder(GROUP_FOLDER).unwrap();
+        let old = GroupDetails::write_version_1(&members).unwrap();
+        store.put(&join(GROUP_FOLDER, "__5_5_old"), &old).unwrap();
         assert_eq!(names(&root), ["a", "b", "c"]);
         remove_member(&root, "a", RemoveOptions::default()).unwrap();
         rename_member(&root, "b", "d", false).unwrap();
         assert_eq!(names(&root), ["c", "d"]);
         let files = read_group_files(&**store, "", u64::MAX).unwrap();
-        assert_eq!(files.iter().map(|file| file.entries.len()).collect::<Vec<_>>(), [3, 3, 3, 2]);
-    }
-
-    fn version_1(details: &GroupDetails) -> Vec<u8> {
-        let mut payload = 1u32.to_le_bytes().to_vec();
-        payload.extend((details.entries.len() as u64).to_le_bytes());
-        for (member, _) in &details.entries {
-            let name = member.name.as_deref().unwrap_or_default();
-            payload.extend(1u32.to_le_bytes());
-            payload.extend([1, u8::from(member.relative)]);
-            payload.extend((member.uri.len() as u64).to_le_bytes());
-            payload.extend(member.uri.bytes());
-            payload.push(1);
-            payload.extend((name.len() as u64).to_le_bytes());
-            payload.extend(name.bytes());
+        let found: Vec<_> = files.iter().map(|file| (file.version, file.entries.len())).collect();
+        assert_eq!(found, [(1, 3), (1, 2), (1, 2)]);
+        for entry in store.list(GROUP_FOLDER).unwrap() {
+            let version = TimestampedName::parse(&entry.name).unwrap().version;
+            assert!(matches!(version, None | Some(1)), "{}", entry.name);
         }
-        vacuole_tiledb::generic_tile::write(
-            &payload,
-            &vacuole_tiledb::filter::FilterPipeline::default(),
-        )
-        .unwrap()
     }
 
     #[test]

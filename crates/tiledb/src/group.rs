@@ -90,6 +90,16 @@ impl GroupDetails {
         Self::write_changes(members.iter().map(|member| (member, false)))
     }
 
+    /// The bytes of a version 1 file, which names all members, since it counts alone.
+    pub fn write_version_1(members: &[Member]) -> Result<Vec<u8>> {
+        let mut payload = 1u32.to_le_bytes().to_vec();
+        payload.extend_from_slice(&(members.len() as u64).to_le_bytes());
+        for member in members {
+            put_member(&mut payload, 1, member);
+        }
+        generic_tile::write(&payload, &structure_filters())
+    }
+
     /// The bytes of a version 2 file with these entries: each a member, and whether it is removed.
     pub fn write_changes<'a>(
         entries: impl ExactSizeIterator<Item = (&'a Member, bool)>,
@@ -97,20 +107,25 @@ impl GroupDetails {
         let mut payload = 2u32.to_le_bytes().to_vec();
         payload.extend_from_slice(&(entries.len() as u64).to_le_bytes());
         for (member, deleted) in entries {
-            payload.extend_from_slice(&2u32.to_le_bytes());
-            payload.push(match member.kind {
-                MemberKind::Group => 1,
-                MemberKind::Array => 2,
-            });
-            payload.push(u8::from(member.relative));
-            put_lp64(&mut payload, member.uri.as_bytes());
-            payload.push(u8::from(member.name.is_some()));
-            if let Some(name) = &member.name {
-                put_lp64(&mut payload, name.as_bytes());
-            }
+            put_member(&mut payload, 2, member);
             payload.push(u8::from(deleted));
         }
         generic_tile::write(&payload, &structure_filters())
+    }
+}
+
+/// What all versions of a member begin with.
+fn put_member(payload: &mut Vec<u8>, version: u32, member: &Member) {
+    payload.extend_from_slice(&version.to_le_bytes());
+    payload.push(match member.kind {
+        MemberKind::Group => 1,
+        MemberKind::Array => 2,
+    });
+    payload.push(u8::from(member.relative));
+    put_lp64(payload, member.uri.as_bytes());
+    payload.push(u8::from(member.name.is_some()));
+    if let Some(name) = &member.name {
+        put_lp64(payload, name.as_bytes());
     }
 }
 
@@ -158,7 +173,11 @@ mod tests {
             let changes = entries.iter().map(|(member, deleted)| (member, *deleted));
             let read = GroupDetails::read(&GroupDetails::write_changes(changes).unwrap()).unwrap();
             prop_assert_eq!(read.version, 2);
-            prop_assert_eq!(read.entries, entries);
+            prop_assert_eq!(&read.entries, &entries);
+            let members: Vec<Member> = entries.into_iter().map(|(member, _)| member).collect();
+            let read = GroupDetails::read(&GroupDetails::write_version_1(&members).unwrap()).unwrap();
+            prop_assert_eq!(read.version, 1);
+            prop_assert!(read.entries.into_iter().eq(members.into_iter().map(|member| (member, false))));
         }
 
         #[test]

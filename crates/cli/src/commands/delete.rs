@@ -3,7 +3,7 @@
 use serde_json::json;
 use vacuole_query::Experiment;
 use vacuole_soma::consolidate::open_to_write;
-use vacuole_soma::delete::{Axis, Report, delete, finish_begun};
+use vacuole_soma::delete::{Axis, Before, Report, delete, finish_begun};
 
 use super::filter_notes;
 use crate::error::CliError;
@@ -42,17 +42,20 @@ pub(crate) fn run(arguments: Arguments, output: &Output) -> Result<(), CliError>
         output.message("note: a delete that was interrupted is finished");
     }
     let experiment = Experiment::of(root)?;
-    let (found, measurement) = match &arguments.var {
-        Some(filter) => {
-            let name = experiment.measurement_name(arguments.measurement.as_deref())?;
-            (experiment.select_var(Some(&name), Some(filter))?, Some(name))
-        }
-        None => (experiment.select_obs(arguments.obs.as_deref())?, None),
+    let measurement = match &arguments.var {
+        Some(_) => Some(experiment.measurement_name(arguments.measurement.as_deref())?),
+        None => None,
+    };
+    let axis = measurement.as_deref().map_or(Axis::Obs, Axis::Var);
+    // Before the rows are chosen: what others write from then on is in the way.
+    let before = Before::of(experiment.object(), axis)?;
+    let found = match &arguments.var {
+        Some(filter) => experiment.select_var(measurement.as_deref(), Some(filter))?,
+        None => experiment.select_obs(arguments.obs.as_deref())?,
     };
     filter_notes(output, found.notes());
-    let axis = measurement.as_deref().map_or(Axis::Obs, Axis::Var);
     let progress = output.spinner("deleting", &arguments.experiment);
-    let report = delete(experiment.object(), axis, found.join_ids(), arguments.dry_run)?;
+    let report = delete(experiment.object(), axis, &before, found.join_ids(), arguments.dry_run)?;
     drop(progress);
     for note in &report.notes {
         output.message(&format!("note: {note}"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use vacuole_soma::update::TableColumn;
@@ -17,11 +17,31 @@ use crate::error::Result;
 const ARROW_FILE: &[u8] = b"ARROW1";
 
 pub(super) fn parquet(location: &str, bytes: Vec<u8>) -> Result<Vec<TableColumn>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))
-        .and_then(ParquetRecordBatchReaderBuilder::build)
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))
         .map_err(|error| invalid(location, error))?;
+    // What the reader does with other dictionaries is to panic.
+    for field in builder.schema().fields() {
+        if let DataType::Dictionary(_, values) = field.data_type()
+            && !is_read_as_categories(values)
+        {
+            let message = format!(
+                "column '{}': expected categories that are texts, numbers or times, found categories of {values}; store it as plain values",
+                field.name()
+            );
+            return Err(invalid(location, message).into());
+        }
+    }
+    let reader = builder.build().map_err(|error| invalid(location, error))?;
     let schema = reader.schema();
     columns(location, &schema, reader)
+}
+
+fn is_read_as_categories(values: &DataType) -> bool {
+    values.is_primitive()
+        || matches!(
+            values,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary
+        )
 }
 
 pub(super) fn arrow(location: &str, bytes: Vec<u8>) -> Result<Vec<TableColumn>> {

@@ -17,7 +17,7 @@ use crate::h5ad;
 use crate::table::TableAxis;
 
 /// The forms of tables, by the endings of their names.
-const ENDINGS: &str = ".csv, .tsv, .parquet, .arrow, .feather or .h5ad";
+const ENDINGS: &str = ".csv, .tsv, .parquet, .arrow, .feather, .h5ad or .zarr";
 
 /// Reads a table into memory: CSV and TSV with a line of names, Parquet, Arrow files and streams; of H5AD files
 /// the data frame of `axis`, whose index comes under its own name. Which it is, its ending says.
@@ -25,7 +25,9 @@ const ENDINGS: &str = ".csv, .tsv, .parquet, .arrow, .feather or .h5ad";
 /// # Errors
 /// [`InvalidInput`](ErrorKind::InvalidInput) for other endings, and what cannot be read, with the line where there is one.
 pub fn read_new_values(location: &str, axis: TableAxis) -> Result<Table> {
-    let ending = location.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    // Folders are given with a slash behind them as well.
+    let ending =
+        location.trim_end_matches('/').rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     let columns = match ending.as_str() {
         "csv" => text::read(location, &bytes(location)?, b',')?,
         "tsv" => text::read(location, &bytes(location)?, b'\t')?,

@@ -32,7 +32,7 @@ pub use selection::Selection;
 pub use skipped::Within;
 pub use sparse::{SparseRead, SparseReadOptions};
 
-use crate::error::{Error, InObject, Result};
+use crate::error::{Error, ErrorKind, InObject, Result};
 use crate::{notices, private};
 use commits::read_commits_of;
 pub(crate) use commits::{read_commits, read_files as read_commit_files};
@@ -121,7 +121,17 @@ impl Array {
             Ok(Delete { marker: delete.marker, at: delete.at, keep })
         });
         let deletes = deletes.collect::<Result<Vec<_>>>()?;
-        let fragments = Fragment::open_all(&*store, path, &commits.fragments, &schemas)?;
+        let fragments = match Fragment::open_all(&*store, path, &commits.fragments, &schemas) {
+            // Others may have changed the columns since the schemas were listed: theirs was put before what they committed.
+            Err(Error::Other { kind: ErrorKind::Corrupt, .. })
+                if file_names(&*store, &join(path, SCHEMA_FOLDER))?
+                    .iter()
+                    .any(|name| !schemas.contains_key(name)) =>
+            {
+                return Self::open(store, path, period);
+            }
+            opened => opened?,
+        };
         for fragment in &fragments {
             notices::version(&shown, fragment.metadata.footer.version);
         }

@@ -36,7 +36,7 @@ pub use self::vacuum::{RemovedFiles, VacuumReport, VacuumedArray, vacuum};
 use self::runs::Run;
 use crate::array::verify::is_whole;
 use crate::array::{Array, COMMIT_FOLDER, FRAGMENT_FOLDER, Fragment};
-use crate::change::refuse_open_ingest;
+use crate::change::{refuse_open_ingest, refuse_open_plan};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fragment_writer::FragmentSink;
 use crate::object::{Object, own_members};
@@ -143,10 +143,13 @@ pub fn consolidate(root: &Object, options: &Options) -> Result<Report> {
     let mut states = BTreeMap::new();
     let wants = |mode: Mode| options.modes.contains(&mode);
     let dry_run = options.dry_run;
+    // Cells of an append that is not committed would be joined with others, and could not be taken back.
+    if !dry_run {
+        refuse_open_ingest(&**root.store(), root.path())?;
+    }
     let joined = walk(root, &mut |object| {
         if !dry_run {
-            // Cells of an append that is not committed would be joined with others, and could not be taken back.
-            refuse_open_ingest(&**root.store())?;
+            refuse_open_plan(&**root.store(), root.path())?;
         }
         let mut coming = Coming::new();
         if !object.is_group() && wants(Mode::Fragments) {
@@ -178,7 +181,7 @@ pub fn consolidate(root: &Object, options: &Options) -> Result<Report> {
 /// As of [`consolidate`].
 pub fn after_ingest(store: &Arc<dyn Store>, memory: u64) -> Result<Report> {
     let root = Object::open(Arc::clone(store), "", u64::MAX)?;
-    if refuse_open_ingest(&**store).is_err() {
+    if refuse_open_plan(&**store, "").is_err() {
         // The next ingest has begun; what is left to join is joined after it.
         return Ok(Report::default());
     }

@@ -32,7 +32,7 @@ pub(super) fn find(root: &Object, axis: Axis<'_>) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     match axis {
         Axis::Obs => {
-            take(&mut found, &root.expect_member("obs")?, IDS)?;
+            take(&mut found, &frame(root, axis)?, IDS)?;
             take_member(&mut found, root, "obs_spatial_presence", IDS)?;
             for measurement in members_of(root, "ms")? {
                 for (part, fields) in [("X", ROWS), ("obsm", ROWS), ("obsp", PAIRS)] {
@@ -44,8 +44,8 @@ pub(super) fn find(root: &Object, axis: Axis<'_>) -> Result<Vec<Found>> {
             }
         }
         Axis::Var(name) => {
-            let measurement = root.expect_member("ms")?.expect_member(name)?;
-            take(&mut found, &measurement.expect_member("var")?, IDS)?;
+            let measurement = measurement(root, name)?;
+            take(&mut found, &frame(root, axis)?, IDS)?;
             take_member(&mut found, &measurement, "var_spatial_presence", IDS)?;
             for (part, fields) in [("X", COLUMNS), ("varm", ROWS), ("varp", PAIRS)] {
                 take_all(&mut found, &measurement, part, fields)?;
@@ -58,6 +58,27 @@ pub(super) fn find(root: &Object, axis: Axis<'_>) -> Result<Vec<Found>> {
         }
     }
     Ok(found)
+}
+
+/// The data frame that decides which rows there are.
+pub(super) fn frame(root: &Object, axis: Axis<'_>) -> Result<Object> {
+    match axis {
+        Axis::Obs => expect_inside(root, "obs"),
+        Axis::Var(name) => expect_inside(&measurement(root, name)?, "var"),
+    }
+}
+
+fn measurement(root: &Object, name: &str) -> Result<Object> {
+    expect_inside(&expect_inside(root, "ms")?, name)
+}
+
+/// A member that must be there.
+fn expect_inside(group: &Object, name: &str) -> Result<Object> {
+    match inside(group, name)? {
+        Some(member) => Ok(member),
+        // It is not there, and this says what is.
+        None => group.expect_member(name),
+    }
 }
 
 /// A member, which has to be in the folder of its group: what lies elsewhere is not written to.

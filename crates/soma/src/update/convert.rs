@@ -63,12 +63,14 @@ pub(super) fn new_type(table: &Table, column: &TableColumn) -> Result<DataType> 
             other => Ok(other.clone()),
         };
     }
-    // As pandas takes them.
     let texts = values.as_string::<i64>();
-    for wanted in [DataType::Int64, DataType::Float64, DataType::Boolean] {
-        if texts.null_count() < texts.len()
-            && unparsed(texts, &direct(table, column, &values, &wanted)?).is_none()
-        {
+    if texts.null_count() == texts.len() {
+        return Ok(DataType::LargeUtf8);
+    }
+    for wanted in [DataType::Int64, DataType::UInt64, DataType::Float64, DataType::Boolean] {
+        // Long numbers are ids, mostly, and none of their digits may go.
+        let loses = wanted == DataType::Float64 && texts.iter().flatten().any(loses_digits);
+        if !loses && unparsed(texts, &direct(table, column, &values, &wanted)?).is_none() {
             return Ok(wanted);
         }
     }
@@ -143,16 +145,51 @@ fn parsed(
         return Err(table.fault(&column.name, None, message));
     }
     let found = parse(table, column, values, wanted)?;
-    match unparsed(values.as_string::<i64>(), &found) {
+    let texts = values.as_string::<i64>();
+    if let Some(row) = unparsed(texts, &found) {
+        let message = format!(
+            "expected {}, as the column is stored, found {}",
+            shown(wanted),
+            text(values, row)
+        );
+        return Err(table.fault(&column.name, Some(row), message));
+    }
+    let mut rows = 0..texts.len();
+    let loses = rows.find(|&row| texts.is_valid(row) && loses_digits(texts.value(row)));
+    match loses.filter(|_| wanted.is_floating()) {
         None => Ok(found),
         Some(row) => {
             let message = format!(
-                "expected {}, as the column is stored, found {}",
-                shown(wanted),
-                text(values, row)
+                "{} is not {} exactly, as the column is stored; change the value",
+                text(values, row),
+                shown(wanted)
             );
             Err(table.fault(&column.name, Some(row), message))
         }
+    }
+}
+
+/// Integers up to this are floats exactly.
+const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Whether a text is an integer that no float is.
+fn loses_digits(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    match digits.parse::<u64>() {
+        Ok(number) => number as f64 as u128 != u128::from(number),
+        Err(_) => true,
+    }
+}
+
+/// Flags as pandas takes them, and no other texts: `T`, `F`, `yes` and `1` are categories as often.
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "True" | "TRUE" | "true" => Some(true),
+        "False" | "FALSE" | "false" => Some(false),
+        _ => None,
     }
 }
 
@@ -163,6 +200,10 @@ fn direct(
     values: &ArrayRef,
     wanted: &DataType,
 ) -> Result<ArrayRef> {
+    if *wanted == DataType::Boolean {
+        let flags = values.as_string::<i64>().iter().map(|text| text.and_then(flag));
+        return Ok(Arc::new(flags.collect::<BooleanArray>()));
+    }
     cast_with_options(values, wanted, &LENIENT)
         .map_err(|error| table.fault(&column.name, None, error))
 }
@@ -184,7 +225,7 @@ fn parse(
     let whole: Float64Array = floats
         .as_primitive::<Float64Type>()
         .iter()
-        .map(|v| v.filter(|v| v.fract() == 0.0))
+        .map(|v| v.filter(|v| v.fract() == 0.0 && v.abs() <= MOST_EXACT))
         .collect();
     let whole: ArrayRef = Arc::new(whole);
     let whole = cast_with_options(&whole, wanted, &LENIENT).map_err(fault)?;
@@ -295,12 +336,31 @@ mod tests {
             error.contains("column 'n', row 2: expected int64") && error.contains("'2.5'"),
             "{error}"
         );
+        let error = fault(LargeStringArray::from(vec!["True", "yes"]), true, &DataType::Boolean);
+        assert!(error.contains("row 2: expected boolean") && error.contains("'yes'"), "{error}");
+        let long = || LargeStringArray::from(vec!["0.5", "9007199254740993"]);
+        let error = fault(long(), true, &DataType::Float64);
+        assert!(error.contains("row 2: '9007199254740993' is not float64"), "{error}");
+        let error =
+            fault(LargeStringArray::from(vec!["9007199254740994.0"]), true, &DataType::Int64);
+        assert!(error.contains("row 1"), "{error}");
         for (given, wanted) in [
             (["1", "-2"], DataType::Int64),
             (["1.5", "2"], DataType::Float64),
             (["1.0", "2.0"], DataType::Float64),
             (["True", "false"], DataType::Boolean),
             (["a", "1"], DataType::LargeUtf8),
+            (["T", "F"], DataType::LargeUtf8),
+            (["Y", "N"], DataType::LargeUtf8),
+            (["yes", "no"], DataType::LargeUtf8),
+            (["on", "off"], DataType::LargeUtf8),
+            (["TRUE", "tRUE"], DataType::LargeUtf8),
+            (["18446744073709551615", "1"], DataType::UInt64),
+            (["18446744073709551616", "1"], DataType::LargeUtf8),
+            (["9007199254740993", "0.5"], DataType::LargeUtf8),
+            (["9007199254740992", "0.5"], DataType::Float64),
+            (["-9223372036854775808", "1"], DataType::Int64),
+            (["-9223372036854775809", "1"], DataType::LargeUtf8),
         ] {
             let (table, given) = column(LargeStringArray::from(given.to_vec()), true);
             assert_eq!(new_type(&table, &given).unwrap(), wanted);

@@ -9,13 +9,13 @@ use arrow_array::{Array as _, ArrayRef, Int64Array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{DataType, Field};
 use vacuole_store::join;
+use vacuole_tiledb::Period;
 use vacuole_tiledb::schema::{ArraySchema, Attribute, Enumeration};
 
 use super::convert::{new_type, shown, to_type};
-use super::matching::Matched;
+use super::matching::{Matched, UNNAMED};
 use super::{Options, Table, TableColumn, WRITTEN};
 use crate::array::{Array, ENUMERATION_FOLDER, arrow_type, cell_type, stored_type};
-use crate::create::WriteStamp;
 use crate::error::{Error, ErrorKind, InObject, Result};
 use crate::layout::{self, JOIN_ID};
 use crate::object::keys;
@@ -48,6 +48,8 @@ pub(super) struct Evolution {
     pub(super) sources: Vec<Source>,
     /// Whether rows are written that the table does not have.
     pub(super) all_rows: bool,
+    /// Whether rows still have what a dropped column held whose name a new one takes.
+    pub(super) hides_dropped: bool,
     pub(super) added: Vec<String>,
     pub(super) changed: Vec<String>,
     pub(super) dropped: Vec<String>,
@@ -62,34 +64,74 @@ impl Evolution {
         table: Option<&Table>,
         matched: Option<&Matched>,
         options: &Options,
-        stamp: &WriteStamp,
+        uuid: &str,
     ) -> Result<Self> {
         let schema = ArraySchema { version: WRITTEN, ..(**array.schema()).clone() };
-        let sources = schema.attributes.iter().map(|_| Source::Stored).collect();
-        let mut evolution = Self {
-            schema,
-            without_dropped: None,
-            enumerations: Vec::new(),
-            sources,
-            all_rows: false,
-            added: Vec::new(),
-            changed: Vec::new(),
-            dropped: Vec::new(),
-            new_categories: BTreeMap::new(),
-            notes: Vec::new(),
-        };
+        let mut evolution = Self::of(schema);
         if let (Some(table), Some(matched)) = (table, matched) {
             let mut categories = Categories::default();
-            for column in chosen(table, matched, options)? {
+            for column in evolution.chosen(array, table, matched, options)? {
                 match evolution.schema.attribute(&column.name).map(|(at, _)| at) {
                     Some(at) => evolution.change(array, table, column, at, &mut categories)?,
                     None => evolution.add(array, table, column, &mut categories)?,
                 }
             }
-            categories.name_files(stamp, &mut evolution);
+            evolution.find_older_rows(array, matched)?;
+            categories.name_files(uuid, &mut evolution);
         }
         evolution.drop_columns(array, options)?;
         Ok(evolution)
+    }
+
+    /// Nothing but all rows as they are, under the schema in force.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) where that is of an older format, in which nothing is written.
+    pub(super) fn unchanged(array: &Array) -> Result<Self> {
+        let found = array.schema().version;
+        if found != WRITTEN {
+            let message = format!(
+                "a new column has the name of one that was dropped, what that held is still stored, and the array is of format version {found}, which is not written; choose another name"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, array.display(), message));
+        }
+        Ok(Self { all_rows: true, ..Self::of((**array.schema()).clone()) })
+    }
+
+    fn of(schema: ArraySchema) -> Self {
+        Self {
+            sources: schema.attributes.iter().map(|_| Source::Stored).collect(),
+            schema,
+            without_dropped: None,
+            enumerations: Vec::new(),
+            all_rows: false,
+            hides_dropped: false,
+            added: Vec::new(),
+            changed: Vec::new(),
+            dropped: Vec::new(),
+            new_categories: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Looks for rows that are stored without a column that is given values, as an update leaves them that was killed before
+    /// its commit, and for those that still have what a dropped column held.
+    fn find_older_rows(&mut self, array: &Array, matched: &Matched) -> Result<()> {
+        let older = |names: &[String], has: bool| {
+            let wanted = array.fragments().iter().filter(|fragment| {
+                names.iter().any(|name| fragment.schema.attribute(name).is_some() == has)
+            });
+            wanted.map(|fragment| fragment.name.end).max()
+        };
+        // libtiledb finds no row by a filter that names a column which the row's fragment does not have, whatever else the
+        // filter asks for.
+        if let Some(end) = older(&self.changed, false).filter(|_| !self.all_rows) {
+            self.all_rows = !are_written_after(array, end, matched.live)?;
+        }
+        if let Some(end) = older(&self.added, true) {
+            self.hides_dropped = !are_written_after(array, end, matched.live)?;
+        }
+        Ok(())
     }
 
     /// Whether there is nothing to write.
@@ -107,6 +149,54 @@ impl Evolution {
         let before = ArraySchema { version: WRITTEN, ..(**array.schema()).clone() };
         let is_older = array.schema().version != WRITTEN && self.changes_values();
         is_older || before != self.schema
+    }
+
+    /// The columns of a table whose values are taken.
+    fn chosen<'a>(
+        &mut self,
+        array: &Array,
+        table: &'a Table,
+        matched: &Matched,
+        options: &Options,
+    ) -> Result<Vec<&'a TableColumn>> {
+        let key = table.columns.get(matched.key).map(|column| column.name.as_str());
+        if let Some(names) = &options.columns {
+            let find = |name: &String| {
+                if Some(name.as_str()) == key || *name == JOIN_ID {
+                    let message = "rows are found by this column; name others by --columns";
+                    return Err(table.fault(name, None, message));
+                }
+                table.columns.iter().find(|column| column.name == *name).ok_or_else(|| {
+                    let names: Vec<String> =
+                        table.columns.iter().map(|c| format!("'{}'", c.name)).collect();
+                    let message = format!("expected a column '{name}', found {}", names.join(", "));
+                    Error::new(ErrorKind::InvalidInput, &table.name, message)
+                })
+            };
+            return names.iter().map(find).collect();
+        }
+        let is_there = |name: &str| array.schema().attribute(name).is_some();
+        let ids = options.ids.iter().find(|name| is_there(name));
+        let mut chosen = Vec::new();
+        for (at, column) in table.columns.iter().enumerate() {
+            let name = column.name.as_str();
+            // Neither is the one that rows are found by changed, nor that which tells them apart.
+            if at == matched.key || name == JOIN_ID || name == matched.by || name.is_empty() {
+                continue;
+            }
+            let reason = if ids.is_some_and(|ids| ids == name) {
+                "holds the ids"
+            } else if UNNAMED.contains(&name) && !is_there(name) {
+                "is the index of the table"
+            } else {
+                chosen.push(column);
+                continue;
+            };
+            self.notes.push(format!(
+                "column '{name}' {reason} and is left out; name it by --columns to take it"
+            ));
+        }
+        Ok(chosen)
     }
 
     /// Gives a column that is there other values.
@@ -361,34 +451,12 @@ fn deletes_name(array: &Array, name: &str) -> bool {
     names.iter().any(|other| other == name)
 }
 
-/// The columns of a table whose values are taken.
-fn chosen<'a>(
-    table: &'a Table,
-    matched: &Matched,
-    options: &Options,
-) -> Result<Vec<&'a TableColumn>> {
-    let key = table.columns.get(matched.key).map(|column| column.name.as_str());
-    if let Some(names) = &options.columns {
-        let find = |name: &String| {
-            if Some(name.as_str()) == key || *name == JOIN_ID {
-                let message = "rows are found by this column; name others by --columns";
-                return Err(table.fault(name, None, message));
-            }
-            table.columns.iter().find(|column| column.name == *name).ok_or_else(|| {
-                let names: Vec<String> =
-                    table.columns.iter().map(|c| format!("'{}'", c.name)).collect();
-                let message = format!("expected a column '{name}', found {}", names.join(", "));
-                Error::new(ErrorKind::InvalidInput, &table.name, message)
-            })
-        };
-        return names.iter().map(find).collect();
-    }
-    let columns = table.columns.iter().enumerate();
-    let columns = columns.filter(|(at, column)| *at != matched.key && column.name != JOIN_ID);
-    // An index without a name is no column, and neither is the one that rows are found by.
-    let columns =
-        columns.filter(|(_, column)| !column.name.is_empty() && column.name != matched.by);
-    Ok(columns.map(|(_, column)| column).collect())
+/// Whether all rows have been written after a time.
+fn are_written_after(array: &Array, end: u64, rows: u64) -> Result<bool> {
+    let Some(start) = end.checked_add(1) else { return Ok(false) };
+    let period = Period { start, end: u64::MAX };
+    let later = Array::open(Arc::clone(array.store()), array.path(), period)?;
+    Ok(later.count()? == rows)
 }
 
 /// Lists of categories while they grow, by name.
@@ -399,11 +467,11 @@ struct Categories {
 
 impl Categories {
     /// Gives the files of lists that are new or have grown their names.
-    fn name_files(self, stamp: &WriteStamp, evolution: &mut Evolution) {
+    fn name_files(self, uuid: &str, evolution: &mut Evolution) {
         let written = self.known.into_values().filter(|list| list.is_new);
         for (number, list) in written.enumerate() {
             let mut enumeration = list.enumeration;
-            enumeration.file = format!("__{}e{number}_0", stamp.uuid);
+            enumeration.file = format!("__{uuid}e{number}_0");
             let named = evolution.schema.enumerations.iter_mut();
             for (_, file) in named.filter(|(name, _)| *name == enumeration.name) {
                 file.clone_from(&enumeration.file);

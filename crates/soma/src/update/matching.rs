@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::JOIN_ID;
 
 /// What the index of a table is called that has no name: by pandas, in CSV, in H5AD and in Parquet.
-const UNNAMED: [&str; 5] = ["", "index", "_index", "__index_level_0__", "Unnamed: 0"];
+pub(super) const UNNAMED: [&str; 5] = ["", "index", "_index", "__index_level_0__", "Unnamed: 0"];
 
 /// How many ids a message names.
 const NAMED: usize = 5;
@@ -172,8 +172,12 @@ fn key(array: &Array, table: &Table, options: &Options) -> Result<(String, usize
     match (there.first(), unnamed(table)) {
         (Some(by), Some(at)) => Ok(((*by).clone(), at)),
         _ => {
-            let mut wanted: Vec<&str> = there.iter().map(|name| name.as_str()).collect();
-            wanted.push(JOIN_ID);
+            let mut wanted: Vec<&str> = Vec::new();
+            for name in there.iter().map(|name| name.as_str()).chain([JOIN_ID]) {
+                if !wanted.contains(&name) {
+                    wanted.push(name);
+                }
+            }
             let message = format!(
                 "expected a column to find rows by, {}, found {}; name one by --by",
                 names(wanted),

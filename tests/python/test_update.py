@@ -483,6 +483,9 @@ def test_what_a_dropped_column_held_is_never_seen_again(stores, vacuole, tmp_pat
     hidden, new = sorted(commits(right) - known)
     (right / "obs/__commits" / new).unlink()
     shutil.rmtree(right / "obs/__fragments" / new.removesuffix(".wrt"))
+    for digests in (right / "__vacuole/changes").iterdir():
+        if digests.stem in new:
+            digests.unlink()
     assert frame(right)["n_counts"].isna().all()
     assert vacuole.count(right, obs="n_counts is null") == CELLS
     assert frame(right)["label"].equals(before["label"])

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use vacuole_store::{PRIVATE_FOLDER, Store};
 
+use crate::change::refuse_open_ingest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Object, own_members};
 use crate::verify::{Finding, documents, verify};
@@ -70,7 +71,7 @@ enum OpenIngest {
     None,
     /// The one of this name.
     One(String),
-    /// There is a plan, which cannot be read.
+    /// There is a plan, which cannot be read, or lies elsewhere.
     Unknown,
 }
 
@@ -81,7 +82,12 @@ impl OpenIngest {
     /// Those of requests: what cannot be reached may be there.
     fn find(store: &dyn Store) -> Result<Self> {
         match documents::open_ingest(store, "") {
-            Ok(None) => Ok(Self::None),
+            // One into what the root of this store is a part of has its plan there.
+            Ok(None) => match refuse_open_ingest(store, "") {
+                Ok(()) => Ok(Self::None),
+                Err(error) if error.kind() == ErrorKind::Conflict => Ok(Self::Unknown),
+                Err(error) => Err(error),
+            },
             Ok(Some(uuid)) => Ok(Self::One(uuid)),
             Err(error)
                 if matches!(

@@ -85,19 +85,27 @@ pub(crate) fn refuse_open_ingest(store: &dyn Store, path: &str) -> Result<()> {
     for folder in [path, ""].into_iter().chain(above) {
         refuse_open_plan(store, folder)?;
     }
-    // What the store's root is a member of lies in other stores. Who may not look there may not ingest there either.
-    let mut next = Uri::parse(&store.display("")).ok().and_then(|uri| parent(&uri));
-    while let Some(uri) = next {
-        let Ok(store) = vacuole_store::open(&uri) else { return Ok(()) };
-        if !store.list(GROUP_FOLDER).is_ok_and(|found| !found.is_empty()) {
-            return Ok(());
-        }
-        match refuse_open_plan(&*store, "") {
+    for group in groups_above(store) {
+        match refuse_open_plan(&*group, "") {
             Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
-            _ => next = parent(&uri),
+            // Who may not look there may not ingest there either.
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// The groups that the root of a store lies in, from the nearest on, each a store of its own.
+pub(crate) fn groups_above(store: &dyn Store) -> impl Iterator<Item = Arc<dyn Store>> {
+    let mut next = Uri::parse(&store.display("")).ok().and_then(|uri| parent(&uri));
+    std::iter::from_fn(move || {
+        let uri = next.take()?;
+        let store = vacuole_store::open(&uri).ok()?;
+        let is_group = store.list(GROUP_FOLDER).is_ok_and(|found| !found.is_empty());
+        next = parent(&uri);
+        is_group.then_some(store)
+    })
+    .fuse()
 }
 
 /// Fails where an ingest into the very folder at `path` is open.

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use serde::Serialize;
 use vacuole_store::{PRIVATE_FOLDER, Store};
 
-use crate::change::refuse_open_ingest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::object::{Object, own_members};
 use crate::verify::{Finding, documents, verify};
@@ -71,23 +70,18 @@ enum OpenIngest {
     None,
     /// The one of this name.
     One(String),
-    /// There is a plan, which cannot be read, or lies elsewhere.
+    /// There is a plan, which cannot be read.
     Unknown,
 }
 
 impl OpenIngest {
-    /// That of the experiment at the root of a store.
+    /// That of the experiment at the root of a store, or that this is a part of.
     ///
     /// # Errors
     /// Those of requests: what cannot be reached may be there.
     fn find(store: &dyn Store) -> Result<Self> {
         match documents::open_ingest(store, "") {
-            // One into what the root of this store is a part of has its plan there.
-            Ok(None) => match refuse_open_ingest(store, "") {
-                Ok(()) => Ok(Self::None),
-                Err(error) if error.kind() == ErrorKind::Conflict => Ok(Self::Unknown),
-                Err(error) => Err(error),
-            },
+            Ok(None) => Ok(Self::None),
             Ok(Some(uuid)) => Ok(Self::One(uuid)),
             Err(error)
                 if matches!(

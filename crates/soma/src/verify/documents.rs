@@ -13,6 +13,7 @@ use crate::anndata_record;
 use crate::array::{
     Array, COMMIT_FOLDER, FRAGMENT_FOLDER, METADATA_FOLDER, file_names, read_commits,
 };
+use crate::change::groups_above;
 use crate::error::{Error, ErrorKind, Result};
 use crate::members::was_removed;
 use crate::object::read_members;
@@ -140,8 +141,17 @@ fn demand_documents(
     }
 }
 
-/// The name of the ingest whose plan is open.
+/// The name of the ingest whose plan is open: into what is at `root`, or, where that is all of the store, into an experiment
+/// that it is a part of.
 pub(crate) fn open_ingest(store: &dyn Store, root: &str) -> Result<Option<String>> {
+    let here = open_ingest_at(store, root)?;
+    if here.is_some() || !root.is_empty() {
+        return Ok(here);
+    }
+    groups_above(store).find_map(|group| open_ingest_at(&*group, "").transpose()).transpose()
+}
+
+fn open_ingest_at(store: &dyn Store, root: &str) -> Result<Option<String>> {
     let path = join(root, &private::path(private::OPEN_PLAN));
     if store.size(&path)?.is_none() {
         return Ok(None);

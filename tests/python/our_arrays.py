@@ -570,7 +570,18 @@ class Case:
             # tiledb-py takes an empty text for none.
             drawn = [[self.pick([p for p in d.places if p != b""]) for _ in range(2)] for d in self.dimensions]
             found.append([tuple(sorted(ends)) for ends in drawn])
-        return found
+        return [] if self.sliced_wrong() else found
+
+    def sliced_wrong(self) -> bool:
+        """Whether libtiledb may read wrong cells of a range.
+
+        It takes the cells of a tile for sorted by the first dimension (in col-major order by the last), which they are not
+        where another one has space tiles, and where that one holds texts looks at the ends of some cells only. In col-major
+        order it also forgets what the other dimensions said of them.
+        """
+        by_rows = self.orders[1] == "row-major"
+        first, *others = self.dimensions if by_rows else self.dimensions[::-1]
+        return first.kind == "ascii" and any(d.extent is not None or not by_rows for d in others)
 
     def times(self) -> list[At]:
         some = sorted({int(v) for v in self.rng.integers(START + 10, self.time + 10, 3)})

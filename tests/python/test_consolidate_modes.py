@@ -34,6 +34,13 @@ def test_random_arrays_read_the_same(first, vacuole, tiledb_python, tmp_path):
     assert sum(r.get("joined", 0) > 1 for r in found) >= len(found) // 8, [(r.get("joined"), r.get("left")) for r in found]
 
 
+# The end of the domain of the only dimension, along a Hilbert curve.
+@pytest.mark.parametrize("seed", [78])
+def test_what_a_seed_found(seed, vacuole, tiledb_python, tmp_path):
+    [found] = compared([tiledb_python, HERE / "odd_consolidated.py", vacuole.path, tmp_path], seed, seed + 1)
+    assert found["joined"] > 1, found
+
+
 def files(store, path: str, suffix: str = "") -> list[str]:
     folder = Path(f"{store}/{path}")
     return sorted(name for name in os.listdir(folder) if name.endswith(suffix)) if folder.exists() else []

@@ -26,6 +26,12 @@ pub fn run(data: &[u8]) {
     let shape = CellShape { datatype, cell_size, version };
     if let Ok(bytes) = filters.decode_tile(tile, &shape, LIMIT) {
         assert!(bytes.len() <= LIMIT);
+        let chunks = filters.decode_chunks(tile, &shape, bytes.len());
+        let chunks = chunks.and_then(|chunks| chunks.collect::<Result<Vec<_>, _>>());
+        match bytes.len() % cell_size.max(1) {
+            0 => assert_eq!(chunks.map(|chunks| chunks.concat()), Ok(bytes)),
+            _ => assert!(chunks.is_err()),
+        }
     }
     picked(&filters, tile, &shape);
     encoded(&filters, tile, &shape);

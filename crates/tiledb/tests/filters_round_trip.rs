@@ -103,12 +103,45 @@ fn any_filter() -> impl Strategy<Value = Filter> {
     ]
 }
 
+/// Chunks may be cut inside of cells.
+#[test]
+fn cells_that_lie_in_two_chunks_come_whole() {
+    let values = CellShape { datatype: Datatype::Int32, cell_size: 4, version: 22 };
+    let pipeline = FilterPipeline {
+        max_chunk_size: 20,
+        filters: vec![Filter::Byteshuffle, Filter::Zstd { level: 1 }, Filter::ChecksumMd5],
+    };
+    let data: Vec<u8> = (0..96).collect();
+    let mut stored = pipeline.encode_tile(&data, &values).unwrap();
+    let triples = CellShape { cell_size: 12, ..values };
+    let lengths = |stored: &[u8], shape: &CellShape, size| {
+        let chunks = pipeline.decode_chunks(stored, shape, size)?;
+        chunks.map(|chunk| Ok(chunk?.len())).collect::<vacuole_tiledb::Result<Vec<_>>>()
+    };
+    assert_eq!(lengths(&stored, &triples, 96).unwrap(), [12, 24, 24, 12, 24]);
+    let sevens = CellShape { cell_size: 28, ..values };
+    let error = lengths(&stored, &sevens, 96).unwrap_err();
+    assert_eq!(error.to_string(), "expected cells of 28 bytes, found 12 at the end");
+    *stored.last_mut().unwrap() ^= 1;
+    let error = lengths(&stored, &triples, 96).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Checksum);
+    assert!(error.to_string().contains("chunk 4 of the tile"), "{error}");
+    stored.push(0);
+    assert!(lengths(&stored[..90], &triples, 96).is_err());
+}
+
 proptest! {
     #[test]
     fn tiles_round_trip((shape, pipeline, data) in tiles()) {
         let stored = pipeline.encode_tile(&data, &shape).unwrap();
         prop_assert_eq!(pipeline.decode_tile(&stored, &shape, data.len()).unwrap(), &data[..]);
+        let chunks = pipeline.decode_chunks(&stored, &shape, data.len()).unwrap();
+        let chunks: Vec<Vec<u8>> = chunks.collect::<Result<_, _>>().unwrap();
+        prop_assert!(chunks.iter().all(|chunk| chunk.len() % shape.cell_size == 0));
+        prop_assert_eq!(&chunks.concat(), &data);
         let error = pipeline.decode_tile(&stored, &shape, data.len() - 1).unwrap_err();
+        prop_assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let error = pipeline.decode_chunks(&stored, &shape, data.len() + 1).err().unwrap();
         prop_assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
 

@@ -64,7 +64,7 @@ pub(crate) fn visit_values(
     each: &(dyn Fn(&ArrayRef) -> Result<()> + Sync),
 ) -> Result<()> {
     two_dimensions(array)?;
-    let options = SparseReadOptions::columns(&[DATA]);
+    let options = SparseReadOptions::columns(&[DATA]).in_parts();
     let mut read = array.read_sparse(&options.select(vec![rows.exactly(), columns.exactly()]))?;
     while let Some(band) = read.next_band(|batch| batch.columns().first().map_or(Ok(()), each)) {
         band?;

@@ -271,6 +271,37 @@ impl Fragment {
             .in_object(store.display(&self.object(field, FieldFile::Fixed)))
     }
 
+    /// What `map` makes of the cells of a field of fixed size that is not nullable over one tile, in the parts in which they
+    /// are stored.
+    pub(super) fn map_parts<S: TileSource + ?Sized, T, E: From<Error>>(
+        &self,
+        store: &S,
+        field: Field,
+        tile: u64,
+        data_type: &DataType,
+        map: impl Fn(ArrayRef) -> Result<T, E>,
+    ) -> Result<Vec<T>, E> {
+        let cells = self.metadata.tile_cells(tile);
+        let (datatype, cell_size, filters) = self.layout(field)?;
+        let shape = CellShape { datatype, cell_size, version: self.metadata.footer.version };
+        let object = self.object(field, FieldFile::Fixed);
+        let size = self.limit(store, &object, cells.saturating_mul(cell_size as u64))?;
+        let stored = self.stored(store, field, FieldFile::Fixed, tile)?;
+        let in_tile = |e: vacuole_tiledb::Error| e.context(format_args!("tile {tile}"));
+        let parts = filters.decode_chunks(&stored, &shape, size).map_err(in_tile);
+        let mut mapped = Vec::new();
+        for part in parts.in_object(store.display(&object))? {
+            let cells = part
+                .map_err(in_tile)
+                .and_then(|bytes| arrow_types::cells(data_type, bytes, None, None))
+                .in_object(store.display(&object))?;
+            if !cells.is_empty() {
+                mapped.push(map(cells)?);
+            }
+        }
+        Ok(mapped)
+    }
+
     /// Reads the cells of a u64 field over one tile.
     pub(crate) fn read_u64s<S: TileSource + ?Sized>(
         &self,

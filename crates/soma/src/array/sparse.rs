@@ -55,6 +55,9 @@ pub struct SparseReadOptions {
     pub within: Vec<Within>,
     /// How many cells are read at a time, where tiles allow it; about two million where this is `None`.
     pub at_a_time: Option<u64>,
+    /// Whether batches may be parts of tiles, as they are stored, where nothing else is wanted of them than the numbers of
+    /// one attribute: little memory then, and quick to look through. Otherwise a tile makes one batch.
+    pub in_parts: bool,
 }
 
 impl SparseReadOptions {
@@ -62,6 +65,13 @@ impl SparseReadOptions {
     pub fn columns(columns: &[&str]) -> Self {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
         Self { columns: Some(columns), ..Self::default() }
+    }
+
+    /// In parts of tiles, where they can be.
+    #[must_use]
+    pub fn in_parts(mut self) -> Self {
+        self.in_parts = true;
+        self
     }
 
     /// No more than so many cells at a time, where tiles allow it.
@@ -109,6 +119,7 @@ pub(super) struct ReadPlan {
     cuts: bool,
     skipped: Skipped,
     band_cells: u64,
+    in_parts: bool,
 }
 
 impl ReadPlan {
@@ -234,6 +245,7 @@ impl Array {
             cuts,
             skipped,
             band_cells,
+            in_parts: options.in_parts,
         })
     }
 
@@ -306,13 +318,16 @@ impl Array {
         };
         if !plan.merge && !plan.times {
             let mapped = tiles.par_iter().map(|at| {
+                if let Some(mapped) = self.map_parts(plan, &selections, source, *at, map)? {
+                    return Ok(mapped);
+                }
                 let batch = match self.read_whole(plan, &selections, source, *at)? {
                     Some(batch) => Some(batch),
                     None => tile(at)?.as_ref().map(wanted).transpose()?.flatten(),
                 };
-                batch.map(map).transpose()
+                Ok(batch.map(map).transpose()?.into_iter().collect())
             });
-            let mapped = mapped.collect::<Result<Vec<_>, E>>()?;
+            let mapped = mapped.collect::<Result<Vec<Vec<_>>, E>>()?;
             return Ok(mapped.into_iter().flatten().collect());
         }
         let read = tiles.par_iter().map(tile).collect::<Result<Vec<_>>>()?;
@@ -434,6 +449,46 @@ impl Array {
         }
         let schema = Arc::new(Schema::new(fields));
         RecordBatch::try_new(schema, columns).in_object(self.display()).map(Some)
+    }
+
+    /// What `map` makes of a tile [all of whose cells are wanted](Self::is_whole), in parts that stay in the processor's
+    /// cache; `None` where that was not asked for, or more is read than numbers of one attribute as they are stored.
+    fn map_parts<T, E: From<Error>>(
+        &self,
+        plan: &ReadPlan,
+        selections: &[Selection],
+        store: &Fetched,
+        At { fragment, tile }: At,
+        map: &impl Fn(RecordBatch) -> Result<T, E>,
+    ) -> Result<Option<Vec<T>>, E> {
+        let Some(fragment) = self.fragments.get(fragment) else { return Ok(None) };
+        let [Some(field)] =
+            plan.wanted.iter().map(|&at| plan.fetched.get(at)).collect::<Vec<_>>()[..]
+        else {
+            return Ok(None);
+        };
+        let (wanted, stored) =
+            (self.schema.attribute(field.name()), fragment.schema.attribute(field.name()));
+        let (Some((_, wanted)), Some((index, stored))) = (wanted, stored) else { return Ok(None) };
+        let is_plain = |attribute: &Attribute| {
+            !attribute.is_var() && !attribute.nullable && attribute.enumeration.is_none()
+        };
+        if !plan.in_parts
+            || !is_plain(wanted)
+            || !is_plain(stored)
+            || stored.datatype != wanted.datatype
+            || stored.values_per_cell != wanted.values_per_cell
+            || !self.is_whole(plan, selections, fragment, tile)
+        {
+            return Ok(None);
+        }
+        let schema = Arc::new(Schema::new(vec![field.clone()]));
+        let field_id = Field::Attribute(index);
+        let mapped = fragment.map_parts(store, field_id, tile, field.data_type(), |cells| {
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![cells]);
+            map(batch.in_object(self.display())?)
+        });
+        mapped.map(Some)
     }
 
     /// The selected cells of one tile, or `None` where there are none.

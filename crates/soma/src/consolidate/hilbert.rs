@@ -7,6 +7,11 @@ pub(super) fn bits(dimensions: usize) -> u32 {
 
 /// How far along the curve a point is, whose coordinates have `bits` bits each; they are used up.
 pub(super) fn distance(axes: &mut [u64], bits: u32) -> u64 {
+    // The curve of one axis is the axis itself. The end of its domain is rounded up to 2^63, one more than 63 bits hold,
+    // and libtiledb stores it last all the same.
+    if let [axis] = axes {
+        return *axis;
+    }
     transpose(axes, bits);
     // The bits of the axes in turns, the highest of the first one first.
     let bits = (0..bits).rev().flat_map(|bit| axes.iter().map(move |axis| axis >> bit & 1));
@@ -72,5 +77,6 @@ mod tests {
         assert_eq!(distance(&mut [1, 1], 4), 2);
         assert_eq!(distance(&mut [2, 3], 4), 9);
         assert_eq!(distance(&mut [15, 0], 4), 255);
+        assert_eq!(distance(&mut [1 << 63], 63), 1 << 63);
     }
 }

@@ -58,7 +58,7 @@ mod value;
 mod xor;
 mod zstd;
 
-pub use tile::{TileLength, tile_length};
+pub use tile::{DecodedChunks, TileLength, tile_length};
 
 use crate::Datatype;
 

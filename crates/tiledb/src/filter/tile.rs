@@ -10,6 +10,7 @@
 //! of strings that a filter encodes are a tile without chunks.
 
 use super::chunk::{self, Scratch};
+use super::stage::Stage;
 use super::{CellShape, FilterPipeline};
 use crate::bytes::Cursor;
 use crate::error::{Error, Result};
@@ -26,6 +27,30 @@ impl FilterPipeline {
     /// not match. Messages name the chunk and the filter.
     pub fn decode_tile(&self, stored: &[u8], shape: &CellShape, limit: usize) -> Result<Vec<u8>> {
         Ok(self.decode(stored, shape, limit, false)?.0)
+    }
+
+    /// Undoes the pipeline on a stored tile of cells of fixed size, one chunk after the other.
+    ///
+    /// # Errors
+    /// As [`decode_tile`](Self::decode_tile), each where it is met; also for a tile that does not hold `size` bytes.
+    pub fn decode_chunks<'a>(
+        &self,
+        stored: &'a [u8],
+        shape: &'a CellShape,
+        size: usize,
+    ) -> Result<DecodedChunks<'a>> {
+        let mut cursor = Cursor::new(stored);
+        let count = cursor.count64(CHUNK_HEADER, "chunks of the tile")?;
+        let found = total_length(cursor.clone(), count, size)?;
+        if found != size {
+            return Err(Error::corrupt(format!("expected {size} bytes of cells, found {found}")));
+        }
+        if count == 0 {
+            cursor.finish("tile")?;
+        }
+        let stages = self.stages(shape, false);
+        let (scratch, index, left) = (Scratch::default(), 0, Vec::new());
+        Ok(DecodedChunks { stages, shape, cursor, index, count, scratch, left })
     }
 
     /// Undoes the pipeline on the stored data of a field of variable length.
@@ -74,10 +99,7 @@ impl FilterPipeline {
                 &mut offsets,
                 &mut scratch,
             )
-            .map_err(|e| {
-                let kind = e.kind();
-                Error::new(kind, format!("chunk {index} of the tile: {e}")).at(at as u64)
-            })?;
+            .map_err(|e| in_chunk(&e, index, at))?;
             offsets[first_offset..].iter_mut().for_each(|offset| *offset += start as u64);
         }
         cursor.finish("tile")?;
@@ -149,6 +171,64 @@ impl FilterPipeline {
         }
         Ok(out)
     }
+}
+
+/// The cells of a tile, as its chunks are cut: [`FilterPipeline::decode_chunks`].
+pub struct DecodedChunks<'a> {
+    stages: Vec<Stage>,
+    shape: &'a CellShape,
+    cursor: Cursor<'a>,
+    index: usize,
+    count: usize,
+    scratch: Scratch,
+    /// The beginning of a cell that goes on in the next chunk.
+    left: Vec<u8>,
+}
+
+impl DecodedChunks<'_> {
+    /// The whole cells of the next chunk.
+    fn decode(&mut self) -> Result<Vec<u8>> {
+        let at = self.cursor.position();
+        let chunk = Chunk::read(&mut self.cursor)?;
+        let mut output = std::mem::take(&mut self.left);
+        let start = output.len();
+        output.resize(start + chunk.original, 0);
+        let (offsets, scratch) = (&mut Vec::new(), &mut self.scratch);
+        let (metadata, data) = (chunk.metadata, chunk.data);
+        let target = &mut output[start..];
+        chunk::decode(&self.stages, self.shape, metadata, data, target, offsets, scratch)
+            .map_err(|e| in_chunk(&e, self.index, at))?;
+        self.left = output.split_off(output.len() - output.len() % self.shape.cell_size.max(1));
+        self.index += 1;
+        if self.index == self.count {
+            if !self.left.is_empty() {
+                let (cell, left) = (self.shape.cell_size, self.left.len());
+                let message = format!("expected cells of {cell} bytes, found {left} at the end");
+                return Err(Error::corrupt(message));
+            }
+            self.cursor.clone().finish("tile")?;
+        }
+        Ok(output)
+    }
+}
+
+impl Iterator for DecodedChunks<'_> {
+    type Item = Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.index >= self.count {
+            return None;
+        }
+        let decoded = self.decode();
+        if decoded.is_err() {
+            self.index = self.count;
+        }
+        Some(decoded)
+    }
+}
+
+fn in_chunk(error: &Error, index: usize, at: usize) -> Error {
+    Error::new(error.kind(), format!("chunk {index} of the tile: {error}")).at(at as u64)
 }
 
 /// How long a stored tile is.

@@ -160,13 +160,17 @@ def differ(case: SomaCase, uri: str) -> str | None:
 
 def check(seed: int, program: str, folder: Path) -> dict:
     case = SomaCase(seed)
+    refused = None
     try:
         problem = differ(case, str(written(case, program, folder)))
     except (AssertionError, tiledbsoma.SOMAError, RuntimeError, ValueError, TypeError, KeyError) as error:
         problem = f"{type(error).__name__}: {error}"
+        if "FilterBuffer error; no current buffer" in problem:
+            # libtiledb reads no tile of empty texts behind two filters that leave it empty, its own neither.
+            problem, refused = None, problem
     if problem is None:
         shutil.rmtree(folder / f"array-{seed}", ignore_errors=True)
-    return {"seed": seed, "problem": problem, "refused": None, "case": case.said}
+    return {"seed": seed, "problem": problem, "refused": refused, "case": case.said}
 
 
 def main() -> None:

@@ -520,6 +520,15 @@ class Case:
 
     # What is expected.
 
+    def shows_what_lies_below(self) -> bool:
+        """Whether libtiledb may read old values of a dense array.
+
+        Of an attribute that went and came again it reads, in some fragments, what was there below newer ones without it.
+        """
+        names = [{a.name for a in schema.attributes} for schema in self.schemas]
+        gone = (name for i, before in enumerate(names) for name in before for later in names[i:] if name not in later)
+        return not self.sparse and any(name in names[-1] for name in gone)
+
     def schema_at(self, at: At) -> Schema:
         _, end = period(at)
         return next(s for s in reversed(self.schemas) if s.at <= end)

@@ -96,6 +96,10 @@ def check(seed: int, binary: str, folder: Path) -> dict:
 def consolidated(case: Soma, other: Soma, binary: str, out: Path, report: dict) -> None:
     times = case.all_times()
     before = case.read(times, binary, out)
+    if isinstance(before["theirs", None], str):
+        # What libtiledb has joined wrongly, and does not read itself.
+        report["refused"] = before["theirs", None]
+        return
     said = run(binary, "consolidate", other.uri, "--dry-run")
     # One tile of each fragment is far below what is needed to join all of them at once.
     done = run(binary, "consolidate", other.uri)

@@ -55,8 +55,8 @@ pub struct SparseReadOptions {
     pub within: Vec<Within>,
     /// How many cells are read at a time, where tiles allow it; about two million where this is `None`.
     pub at_a_time: Option<u64>,
-    /// Whether batches may be parts of tiles, as they are stored, where nothing else is wanted of them than the numbers of
-    /// one attribute: little memory then, and quick to look through. Otherwise a tile makes one batch.
+    /// Whether batches may be parts of tiles, as they are stored and in any order, where nothing else is wanted of them than the
+    /// numbers of one attribute: little memory then, and quick to look through. Otherwise a tile makes one batch.
     pub in_parts: bool,
 }
 
@@ -259,6 +259,11 @@ impl Array {
 
     /// Cuts the first dimension so that no band holds many more cells than it may.
     fn bands(&self, plan: &ReadPlan) -> VecDeque<Range> {
+        if plan.in_parts && !plan.merge && !plan.times && !self.store.is_far() {
+            // No more is held of the tiles than the parts that are looked at, and a band would cut tiles in two.
+            let first = self.fragments.first().and_then(|f| f.metadata.rtree.leaves().first());
+            return [everything(first.and_then(|bounds| bounds.first()))].into();
+        }
         let mut tiles: Vec<(i64, i64, u64)> = Vec::new();
         for fragment in &self.fragments {
             let leaves = fragment.metadata.rtree.leaves();

@@ -86,7 +86,9 @@ def check(seed: int, binary: str, folder: Path) -> dict:
     try:
         consolidated(case, other, binary, out, report)
     except (AssertionError, subprocess.TimeoutExpired) as error:
-        report["problem"] = str(error)
+        # libtiledb reads no tile of empty texts behind two filters that leave it empty, its own neither.
+        unread = "FilterBuffer error; no current buffer" in str(error)
+        report["refused" if unread else "problem"] = str(error)
     if report["problem"] is None:
         for uri in (case.uri, other.uri):
             shutil.rmtree(uri, ignore_errors=True)

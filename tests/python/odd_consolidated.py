@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def check(seed: int, binary: str, folder: Path) -> dict:
 def by_a_later_column(said: str, before: list[str]) -> bool:
     """Whether a step is a delete that looks at a column which the first fragments do not have."""
     added = [other.split("'")[1] for other in before if ": add Attr(name='" in other]
-    return ": delete " in said and any(name in said.split() for name in added)
+    return ": delete " in said and any(re.search(rf"\b{name}\b", said) for name in added)
 
 
 def consolidated(case: Soma, other: Soma, binary: str, out: Path, report: dict) -> None:

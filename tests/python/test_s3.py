@@ -69,6 +69,12 @@ def test_tiledbsoma_reads_what_we_wrote(name, inputs, ours, context):
     assert differences(inputs.reference(name), ours(name), slices=2, context=context) == []
 
 
+@pytest.mark.parametrize("per", ["gene", "cell", "layer"])
+def test_statistics_as_on_disk(per, inputs, ours, vacuole, s3_vacuole):
+    here, there = inputs.ours("many_tiles_csc", vacuole), ours("many_tiles_csc")
+    assert s3_vacuole("stats", there, "--per", per).stdout == vacuole("stats", here, "--per", per).stdout
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_same_answers_as_on_disk(name, inputs, ours, vacuole, s3_vacuole, tmp_path):
     here, there = inputs.ours(name, vacuole), ours(name)

@@ -136,6 +136,7 @@ impl Rows for Sparse {
             columns: Some(names.collect()),
             within: within.collect(),
             at_a_time: Some(wanted.at_a_time()),
+            in_parts: false,
         };
         if options.selections.iter().any(|s| *s == Selection::Ranges(Vec::new())) {
             return Ok(());

@@ -281,25 +281,20 @@ impl Fragment {
         data_type: &DataType,
         map: impl Fn(ArrayRef) -> Result<T, E>,
     ) -> Result<Vec<T>, E> {
-        let cells = self.metadata.tile_cells(tile);
-        let (datatype, cell_size, filters) = self.layout(field)?;
-        let shape = CellShape { datatype, cell_size, version: self.metadata.footer.version };
-        let object = self.object(field, FieldFile::Fixed);
-        let size = self.limit(store, &object, cells.saturating_mul(cell_size as u64))?;
-        let stored = self.stored(store, field, FieldFile::Fixed, tile)?;
-        let in_tile = |e: vacuole_tiledb::Error| e.context(format_args!("tile {tile}"));
-        let parts = filters.decode_chunks(&stored, &shape, size).map_err(in_tile);
-        let mut mapped = Vec::new();
-        for part in parts.in_object(store.display(&object))? {
-            let cells = part
-                .map_err(in_tile)
-                .and_then(|bytes| arrow_types::cells(data_type, bytes, None, None))
-                .in_object(store.display(&object))?;
-            if !cells.is_empty() {
-                mapped.push(map(cells)?);
+        self.picked(store, field, tile, |filters, shape, stored, cells| {
+            let mut mapped = Vec::new();
+            for part in filters.decode_chunks(stored, shape, cells * shape.cell_size)? {
+                let part = arrow_types::cells(data_type, part?, None, None)?;
+                if part.is_empty() {
+                    continue;
+                }
+                match map(part) {
+                    Ok(one) => mapped.push(one),
+                    Err(error) => return Ok(Err(error)),
+                }
             }
-        }
-        Ok(mapped)
+            Ok(Ok(mapped))
+        })?
     }
 
     /// Reads the cells of a u64 field over one tile.

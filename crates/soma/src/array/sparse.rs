@@ -466,6 +466,9 @@ impl Array {
         At { fragment, tile }: At,
         map: &impl Fn(RecordBatch) -> Result<T, E>,
     ) -> Result<Option<Vec<T>>, E> {
+        if !plan.in_parts {
+            return Ok(None);
+        }
         let Some(fragment) = self.fragments.get(fragment) else { return Ok(None) };
         let [Some(field)] =
             plan.wanted.iter().map(|&at| plan.fetched.get(at)).collect::<Vec<_>>()[..]
@@ -478,8 +481,7 @@ impl Array {
         let is_plain = |attribute: &Attribute| {
             !attribute.is_var() && !attribute.nullable && attribute.enumeration.is_none()
         };
-        if !plan.in_parts
-            || !is_plain(wanted)
+        if !is_plain(wanted)
             || !is_plain(stored)
             || stored.datatype != wanted.datatype
             || stored.values_per_cell != wanted.values_per_cell
